@@ -1,0 +1,38 @@
+"""An event: what a device said, with its place in the log and its true time. Pure data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LOCAL = ""
+"""Origin of an event that a device on this site published."""
+
+
+class Event(NamedTuple):
+    """One stored event. It is never changed; `seq` is its identity within one log.
+
+    A tuple and not a dataclass, because one is built for every message on the hot path.
+    """
+
+    seq: int
+    """Position in the log: strictly rising over all segments, never used again."""
+    received_ns: int
+    """Wall clock (UTC) when the gateway read the message, nanoseconds since 1970."""
+    mono_ns: int
+    """Time since this boot of the machine (CLOCK_BOOTTIME), nanoseconds; with `boot_id` it
+    tells the true time even if the wall clock was wrong."""
+    boot_id: str
+    """The kernel's random id of the boot in which the event was received."""
+    client_id: str
+    """MQTT client identifier of the device."""
+    topic: str
+    qos: int
+    """QoS of the publish: 0, 1 or 2."""
+    retain: bool
+    """Whether the device set the RETAIN flag."""
+    payload: bytes
+    """The payload as it came, any bytes."""
+    origin: str = LOCAL
+    """`LOCAL`, or the name of the upstream that the event came from."""
+    properties: bytes | None = None
+    """MQTT 5 properties as they came on the wire (length prefix excluded); None for MQTT 3.1.1."""

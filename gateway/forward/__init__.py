@@ -1,0 +1,1 @@
+"""From the log to the upstreams: the port, the loop that drives it, and nothing about any protocol."""
