@@ -1,0 +1,45 @@
+"""What one transaction of the log carries, and what is told to whom after it. Pure data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from gateway.event import Event
+
+
+class Receiver(Protocol):
+    """Somebody who waits for a commit, a device's connection say."""
+
+    def committed(self, receipt: bytes | bytearray) -> None:
+        """The batch with everything that `receipt` stands for is on disk. Called in the event loop."""
+        ...
+
+
+class InboundMark(NamedTuple):
+    """A change to the set of QoS 2 packet ids a client has published and not yet released.
+
+    It is stored in the same transaction as the event, because exactly once is lost if one survives without the
+    other (MQTT 3.1.1 section 4.3.3).
+    """
+
+    client_id: str
+    packet_id: int
+    """0 stands for all of the client's packet ids: its session was discarded."""
+    seq: int
+    """The event that the id published; 0 releases the id."""
+
+
+class Batch:
+    """Events and marks that become durable together, and the receipts that are due then."""
+
+    __slots__ = ("bytes_", "events", "marks", "receipts")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.marks: list[InboundMark] = []
+        self.receipts: dict[Receiver, bytearray] = {}
+        self.bytes_ = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.marks or self.receipts)

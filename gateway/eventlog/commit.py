@@ -1,0 +1,189 @@
+"""Group commit: while one transaction is on its way to the disk, all that arrives gathers in the next one.
+
+So a slow card costs latency and not throughput. What waits is bounded by `pending_bytes_max`: `congested` tells
+whoever brings events to stop reading from its sockets. A batch that the disk refused is tried again, whole and in its
+place, until it is stored; nothing of it is acknowledged before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway.errors import LogError
+from gateway.event import LOCAL, Event
+from gateway.eventlog.batch import Batch, InboundMark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.eventlog.batch import Receiver
+    from gateway.eventlog.config import LogConfig
+    from gateway.eventlog.writer import SegmentWriter
+
+EVENT_OVERHEAD_BYTES = 60
+"""What a row costs on disk beside its payload, about."""
+MEMORY_PER_EVENT_BYTES = 400
+"""What an event costs in memory beside its payload, about."""
+
+logger = logging.getLogger(__name__)
+
+
+class GroupCommit:
+    """Gathers events into batches and has one thread make them durable, one batch after the other."""
+
+    def __init__(
+        self,
+        writer: SegmentWriter,
+        config: LogConfig,
+        boot_id: str,
+        on_durable: Callable[[Batch, int | None], None],
+    ) -> None:
+        """Begin where the writer's last durable event ends.
+
+        Args:
+            writer: makes a batch durable; called in `thread` only.
+            config: limits of a batch and of what may wait.
+            boot_id: stamped on every event.
+            on_durable: called in the loop for each batch on disk, with the first sequence number of the segment that
+                was begun for it, if one was.
+        """
+        self._writer = writer
+        self._config = config
+        self._boot_id = boot_id
+        self._on_durable = on_durable
+        self.thread = ThreadPoolExecutor(1, "log-writer")
+        self.crash: asyncio.Future[None] | None = None
+        """Ends with the exception that stopped the writer unexpectedly; set up by whoever watches it."""
+        self.error = ""
+        """Why the disk takes nothing at the moment; empty if all is well."""
+        self._next_seq = writer.next_seq
+        self._batch = Batch()
+        self._queue: deque[Batch] = deque()
+        self._pending_bytes = 0
+        self._handing_over = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def congested(self) -> bool:
+        """Whether more waits for the disk than `pending_bytes_max`."""
+        return self._pending_bytes > self._config.pending_bytes_max
+
+    @property
+    def pending_events(self) -> int:
+        """Events that are not yet on their way to the disk."""
+        return len(self._batch.events) + sum(len(batch.events) for batch in self._queue)
+
+    def append(
+        self,
+        received_ns: int,
+        mono_ns: int,
+        client_id: str,
+        topic: str,
+        qos: int,
+        retain: bool,  # noqa: FBT001 - positional for speed
+        payload: bytes,
+        origin: str = LOCAL,
+        properties: bytes | None = None,
+    ) -> int:
+        """Take an event in and give it its sequence number; a receipt asked for after this call covers it."""
+        seq = self._next_seq
+        self._next_seq = seq + 1
+        batch = self._batch
+        batch.events.append(
+            Event(
+                seq,
+                received_ns,
+                mono_ns,
+                self._boot_id,
+                client_id,
+                topic,
+                qos,
+                retain,
+                payload,
+                origin,
+                properties,
+            )
+        )
+        batch.bytes_ += len(payload) + EVENT_OVERHEAD_BYTES
+        self._pending_bytes += len(payload) + MEMORY_PER_EVENT_BYTES
+        if not self._handing_over:
+            self._schedule()
+        if len(batch.events) >= self._config.batch_events_max or batch.bytes_ >= self._config.batch_bytes_max:
+            self._queue.append(batch)
+            self._batch = Batch()
+        return seq
+
+    def mark_inbound(self, client_id: str, packet_id: int, seq: int) -> None:
+        """Store a change of a client's QoS 2 packet ids with the events around it (see `InboundMark`)."""
+        self._batch.marks.append(InboundMark(client_id, packet_id, seq))
+        self._schedule()
+
+    def ask_receipt(self, receiver: Receiver, receipt: bytes) -> None:
+        """Hand `receipt` to `receiver.committed` once everything taken in so far is on disk, never before.
+
+        Receipts of one receiver in one commit arrive joined, in the order they were asked for.
+        """
+        receipts = self._batch.receipts
+        joined = receipts.get(receiver)
+        if joined is None:
+            receipts[receiver] = bytearray(receipt)
+            self._schedule()
+        else:
+            joined += receipt
+
+    async def settled(self) -> None:
+        """Wait until everything taken in so far is on disk."""
+        await self._idle.wait()
+
+    def report(self, error: str) -> None:
+        """Note whether the disk takes what it is given; each change is logged once."""
+        if error and not self.error:
+            logger.error("the disk takes nothing: no event is acknowledged until it does", extra={"reason": error})
+        elif self.error and not error:
+            logger.info("the disk takes events again")
+        self.error = error
+
+    def _schedule(self) -> None:
+        if self._handing_over:
+            return
+        self._handing_over = True
+        self._idle.clear()
+        # Not at once: everything that is read in this turn of the loop goes into the same commit.
+        asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        if not self._queue and self._batch:
+            self._queue.append(self._batch)
+            self._batch = Batch()
+        if not self._queue:
+            self._handing_over = False
+            self._idle.set()
+            return
+        batch = self._queue.popleft()
+        future = asyncio.get_running_loop().run_in_executor(self.thread, self._writer.write, batch)
+        future.add_done_callback(partial(self._written, batch))
+
+    def _written(self, batch: Batch, future: asyncio.Future[int | None]) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if isinstance(error, LogError):
+            self.report(str(error))
+            self._queue.appendleft(batch)
+            asyncio.get_running_loop().call_later(self._config.retry_interval_s, self._hand_over)
+        elif error is not None:
+            if self.crash is not None and not self.crash.done():
+                self.crash.set_exception(error)
+        else:
+            self.report("")
+            self._hand_over()  # the disk works on the next batch while this one is acknowledged
+            if batch.events:
+                self._pending_bytes -= batch.bytes_
+                self._pending_bytes -= (MEMORY_PER_EVENT_BYTES - EVENT_OVERHEAD_BYTES) * len(batch.events)
+            self._on_durable(batch, future.result())

@@ -1,0 +1,35 @@
+"""What an operator may set about the event log (section `[log]`)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_MIB = 1024 * 1024
+
+
+class LogConfig(BaseModel):
+    """Limits and intervals of the event log; durability is not among them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    segment_bytes_max: int = Field(default=64 * _MIB, ge=64 * 1024)
+    """A segment that has grown to this size is sealed and the next one begun."""
+    batch_events_max: int = Field(default=20_000, ge=1)
+    """Most events in one transaction; together with `batch_bytes_max` it bounds one commit's time."""
+    batch_bytes_max: int = Field(default=8 * _MIB, ge=1024)
+    """Most payload bytes in one transaction, one event of any size excepted."""
+    pending_bytes_max: int = Field(default=16 * _MIB, ge=4096)
+    """Bytes of events waiting for a commit; beyond it, devices are no longer read from."""
+    recent_bytes_max: int = Field(default=4 * _MIB, ge=0)
+    """Bytes of the newest committed events kept in memory for forwarders that are level with the log."""
+    cursor_interval_s: float = Field(default=0.5, gt=0)
+    """How often moved cursors are made durable; after a crash an upstream sees at most this much again."""
+    retention_bytes_max: int = Field(default=4 * 1024 * _MIB, ge=0)
+    """Whole segments, oldest first, are removed while the log is larger than this and every upstream has them;
+    0 keeps everything."""
+    retention_age_s: float = Field(default=30 * 86_400, ge=0)
+    """Whole segments older than this are removed once every upstream has them; 0 keeps everything."""
+    retention_interval_s: float = Field(default=10, gt=0)
+    """How often retention looks."""
+    retry_interval_s: float = Field(default=1, gt=0)
+    """After a write that the disk refused: time until the next attempt. Nothing is acknowledged meanwhile."""

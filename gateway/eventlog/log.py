@@ -1,0 +1,312 @@
+"""The event log as the rest of the gateway sees it: append, wait for the commit, read, keep cursors.
+
+All methods are called in the event loop. One thread owns the writing connections, one reads; neither touches
+anything here except through a future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.errors import LogError
+from gateway.eventlog import lock, retention, segment, state
+from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
+from gateway.eventlog.reader import LogReader
+from gateway.eventlog.recent import Recent
+from gateway.eventlog.state import Retained, State
+from gateway.eventlog.writer import SegmentWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+    from typing import TypeVar, TypeVarTuple
+
+    from gateway.clock import Clock
+    from gateway.event import Event
+    from gateway.eventlog.batch import Batch
+    from gateway.eventlog.config import LogConfig
+
+    T = TypeVar("T")
+    Ts = TypeVarTuple("Ts")
+
+_RETAINED_LAG_EVENTS_MAX = 20_000
+"""How far `state.db` may lag behind in retained messages; that much is read again at start."""
+
+logger = logging.getLogger(__name__)
+
+
+class LogStatus(NamedTuple):
+    """A look at the log."""
+
+    head: int
+    oldest: int
+    segments: int
+    bytes_: int
+    pending_events: int
+    error: str
+    """Why nothing is stored at the moment; empty if all is well."""
+
+
+class EventLog:
+    """The log of one gateway. Built by `open`, driven by `run`, ended by `close`."""
+
+    def __init__(self, data_dir: Path, config: LogConfig, clock: Clock, upstreams: Collection[str]) -> None:
+        """Take over a data directory: lock it, recover the newest segment, load cursors.
+
+        Args:
+            data_dir: made if it does not exist.
+            config: limits and intervals.
+            clock: stamps cursors and quarantine, and tells retention the age of a segment.
+            upstreams: names whose cursors hold events back from retention.
+
+        Raises:
+            ConfigError: the directory cannot be used, or another gateway does.
+            LogError: the newest segment or the state database is damaged.
+        """
+        lock.prepare(data_dir)
+        self.data_dir = data_dir
+        self._folder = data_dir / "log"
+        self._config = config
+        self._clock = clock
+        self._lock = lock.DataDirLock(data_dir)
+        self._state = State(state.path_of(data_dir))
+        self.log_id = self._state.log_id()
+        self._cursors = dict.fromkeys(upstreams, 0) | self._state.cursors()
+        self._upstreams = frozenset(upstreams)
+        self._moved: dict[str, int] = {}
+        self._writer = SegmentWriter(self._folder, self.log_id, config.segment_bytes_max)
+        self._writer.open(1 + max(self._cursors.values(), default=0))
+        self.head = self._writer.next_seq - 1
+        self._reader = LogReader(self._folder)
+        self.inbound = dict(self._writer.inbound)
+        """Open QoS 2 packet ids at start: (client id, packet id) and the event each has published."""
+        self.retained = self._load_retained()
+        """Retained messages by topic, as of `head`."""
+        self._retained_changed: dict[str, Retained] = {}
+        self._retained_seq = self.head
+        self.intake = GroupCommit(self._writer, config, clock.boot_id, self._on_durable)
+        """Takes events in."""
+        self._read_thread = ThreadPoolExecutor(1, "log-reader")
+        self._recent = Recent(config.recent_bytes_max)
+        self._waiters: list[asyncio.Future[None]] = []
+        self.on_committed: list[Callable[[Sequence[Event]], None]] = []
+        """Called in the loop with every commit's events, after their receipts were handed out."""
+
+    # --- reading ---
+
+    async def read(self, after_seq: int, events_max: int) -> Sequence[Event]:
+        """The next committed events after `after_seq`, in order; empty if there are none.
+
+        Raises:
+            LogError: a segment is damaged.
+        """
+        recent = self._recent.read(after_seq, events_max)
+        if recent is not None:
+            return recent
+        if after_seq >= self.head:
+            return []
+        return await self._in_thread(self._read_thread, self._reader.read, after_seq, self.head, events_max)
+
+    async def wait_beyond(self, seq: int) -> None:
+        """Wait until an event after `seq` is committed."""
+        while self.head <= seq:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    # --- cursors and other state ---
+
+    def cursor(self, upstream: str) -> int:
+        """The last sequence number an upstream has taken; 0 before its first."""
+        return self._cursors.get(upstream, 0)
+
+    def advance(self, upstream: str, seq: int) -> None:
+        """Move a cursor over what the upstream has taken; durable within `cursor_interval_s`."""
+        if seq > self._cursors.get(upstream, 0):
+            self._cursors[upstream] = self._moved[upstream] = seq
+
+    async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
+        """Store which events an upstream can never take; durable when it returns."""
+        await self._write(self._state.quarantine, upstream, reasons, self._clock.wall_ns())
+
+    def sessions(self) -> dict[str, dict[str, int]]:
+        """Persistent sessions of local subscribers; to be asked once, before `run`."""
+        return self._state.sessions()
+
+    async def keep_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
+        """Store a local subscriber's persistent session; durable when it returns."""
+        await self._write(self._state.keep_session, client_id, dict(subscriptions))
+
+    async def drop_session(self, client_id: str) -> None:
+        """Forget a local subscriber's persistent session; durable when it returns."""
+        await self._write(self._state.drop_session, client_id)
+
+    # --- life ---
+
+    async def run(self) -> None:
+        """Flush cursors and remove surplus segments until cancelled.
+
+        Raises:
+            Exception: whatever unexpected stopped the writer; a bug, and nothing is acknowledged after it.
+        """
+        crash = self.intake.crash = asyncio.get_running_loop().create_future()
+        next_retention = self._config.retention_interval_s
+        waited = 0.0
+        while True:
+            done, _ = await asyncio.wait([crash], timeout=self._config.cursor_interval_s)
+            if done:
+                crash.result()
+            waited += self._config.cursor_interval_s
+            try:
+                await self.flush()
+                if waited >= next_retention:
+                    next_retention = waited + self._config.retention_interval_s
+                    await self.retain()
+            except LogError as error:
+                self.intake.report(str(error))
+
+    async def flush(self) -> None:
+        """Make moved cursors and changed retained messages durable.
+
+        Raises:
+            LogError: the disk refused; they are kept and flushed again.
+        """
+        lag = self.head - self._retained_seq
+        if not (self._moved or self._retained_changed or lag > _RETAINED_LAG_EVENTS_MAX):
+            return
+        moved, self._moved = self._moved, {}
+        changed, self._retained_changed = self._retained_changed, {}
+        head = self.head
+        try:
+            await self._write(self._state.flush, moved, list(changed.values()), head, self._clock.wall_ns())
+        except LogError:
+            self._moved = moved | self._moved
+            self._retained_changed = changed | self._retained_changed
+            raise
+        self._retained_seq = head
+
+    async def retain(self) -> None:
+        """Unlink whole segments that are beyond the limits and that no upstream needs."""
+        if len(self._reader.segments) < 2:
+            return
+        facts = await self._in_thread(self._read_thread, self._facts)
+        gone = retention.surplus(
+            facts,
+            needed_from=1 + min((self.cursor(name) for name in self._upstreams), default=self.head),
+            bytes_max=self._config.retention_bytes_max,
+            age_s=self._config.retention_age_s,
+            now_ns=self._clock.wall_ns(),
+        )
+        if gone:
+            await self.flush()
+            await self._in_thread(self._read_thread, self._unlink, gone)
+            logger.info("segments removed by retention", extra={"first_seqs": gone})
+
+    def status(self) -> LogStatus:
+        """A look at the log; costs one stat per segment."""
+        segments = list(self._reader.segments)
+        return LogStatus(
+            head=self.head,
+            oldest=segments[0] if segments else self.head + 1,
+            segments=len(segments),
+            bytes_=sum(segment.size_of(segment.path_of(self._folder, first)) for first in segments),
+            pending_events=self.intake.pending_events,
+            error=self.intake.error,
+        )
+
+    async def beat(self) -> None:
+        """Return once the writer thread has answered: the sign of life the watchdog asks for."""
+        await self._in_thread(self.intake.thread, int)
+
+    async def close(self, timeout_s: float) -> None:
+        """Commit what waits, within `timeout_s`, flush cursors and let go of every file."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.intake.settled()
+                await self.flush()
+        except (TimeoutError, LogError) as error:
+            logger.error("the log could not be flushed before the stop", extra={"reason": str(error)})  # noqa: TRY400
+        # The reader first: whoever closes a segment last checkpoints it, and a reader may not.
+        await self._in_thread(self._read_thread, self._reader.close)
+        await self._in_thread(self.intake.thread, self._close_writing)
+        self.intake.thread.shutdown(wait=False)
+        self._read_thread.shutdown(wait=False)
+        self._lock.release()
+
+    def _on_durable(self, batch: Batch, begun: int | None) -> None:
+        self._note_segment(begun)
+        if batch.events:
+            self.head = batch.events[-1].seq
+        for receiver, receipt in batch.receipts.items():
+            receiver.committed(receipt)
+        if not batch.events:
+            return
+        self._recent.add(batch.events, batch.bytes_ + MEMORY_PER_EVENT_BYTES * len(batch.events))
+        for event in batch.events:
+            if event.retain:
+                self._note_retained(event)
+        for tell in self.on_committed:
+            tell(batch.events)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _note_retained(self, event: Event) -> None:
+        message = Retained(event.topic, event.seq, event.qos, event.payload)
+        self._retained_changed[event.topic] = message
+        if message.payload:
+            self.retained[event.topic] = message
+        else:
+            self.retained.pop(event.topic, None)
+
+    def _note_segment(self, first_seq: int | None) -> None:
+        if first_seq is None:
+            return
+        if first_seq in self._reader.segments:  # a new file under an old name: nothing of the old one was durable
+            self._read_thread.submit(self._reader.forget, first_seq)
+        else:
+            self._reader.segments = [*self._reader.segments, first_seq]
+
+    # --- in the threads ---
+
+    async def _write(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await self._in_thread(self.intake.thread, function, *args)
+
+    @staticmethod
+    async def _in_thread(thread: ThreadPoolExecutor, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, function, *args)
+
+    def _facts(self) -> list[retention.SegmentFacts]:
+        return [self._facts_of(index) for index in range(len(self._reader.segments))]
+
+    def _facts_of(self, index: int) -> retention.SegmentFacts:
+        segments = self._reader.segments
+        newest = index + 1 == len(segments)
+        last_seq = self.head if newest else segments[index + 1] - 1
+        size = segment.size_of(segment.path_of(self._folder, segments[index]))
+        return retention.SegmentFacts(
+            segments[index], last_seq, size, self._reader.newest_ns(segments[index], last_seq)
+        )
+
+    def _unlink(self, first_seqs: Sequence[int]) -> None:
+        self._reader.segments = [first for first in self._reader.segments if first not in first_seqs]
+        for first in first_seqs:
+            self._reader.forget(first)
+            segment.remove(segment.path_of(self._folder, first))
+
+    def _close_writing(self) -> None:
+        self._writer.close()
+        self._state.close()
+
+    def _load_retained(self) -> dict[str, Retained]:
+        known = {message.topic: message for message in self._state.retained()}
+        for event in self._reader.scan(self._state.retained_seq(), self.head):
+            if event.retain and event.payload:
+                known[event.topic] = Retained(event.topic, event.seq, event.qos, event.payload)
+            elif event.retain:
+                known.pop(event.topic, None)
+        return known

@@ -1,0 +1,213 @@
+"""Reading the log by sequence number, across segments, while it is being written or when nobody writes it.
+
+A read is one SQL step that returns its rows as one JSON text: sqlite3 takes the interpreter lock for every row of a
+cursor, and beside a busy event loop that costs twenty times the read itself. Memory is bounded by `bytes_max`, one
+event of any size excepted. A segment ends where the next one begins, whatever its file holds beyond that.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from gateway.errors import LogError
+from gateway.event import Event
+from gateway.eventlog.segment import first_seq_of, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_NAMES_MAX = 10_000
+_OPEN_SEGMENTS_MAX = 4
+_READ_BYTES_MAX = 8 * 1024 * 1024
+_BUSY_TIMEOUT_S = 5.0
+
+_MEASURE = """
+    SELECT count(*), max(seq), sum(length(payload))
+    FROM (SELECT seq, payload FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)"""
+_READ = """
+    SELECT json_group_array(json_array(
+        seq, received_ns, mono_ns, boot, client, topic, flags, origin, hex(properties), hex(payload)))
+    FROM (SELECT * FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq)"""
+
+
+def segments_in(folder: Path) -> list[int]:
+    """First sequence numbers of the segments in a folder, in order."""
+    return sorted(first_seq_of(path) for path in folder.glob("*.db"))
+
+
+class SegmentReader:
+    """Read-only access to one segment."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                timeout=_BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._db.execute("PRAGMA cache_size = -1000")
+        except sqlite3.Error as error:
+            raise LogError(f"{path} cannot be read: {error}") from error
+        self.path = path
+        self._names: dict[tuple[str, int], str] = {}
+
+    def read(self, first_seq: int, last_seq: int, events_max: int, bytes_max: int) -> list[Event]:
+        """Events from `first_seq` to `last_seq`, both included, as many as the two limits allow.
+
+        Raises:
+            LogError: the segment is damaged.
+        """
+        try:
+            last_seq = self._last_within(first_seq, last_seq, events_max, bytes_max)
+            text: str = self._db.execute(_READ, (first_seq, last_seq)).fetchone()[0]
+            return self._decode(text)
+        except sqlite3.Error as error:
+            raise LogError(f"{self.path} cannot be read: {error}") from error
+
+    def bounds(self) -> tuple[int, int] | None:
+        """Lowest and highest sequence number in the file; None if it is empty."""
+        try:
+            low, high = self._db.execute("SELECT min(seq), max(seq) FROM events").fetchone()
+        except sqlite3.Error as error:
+            raise LogError(f"{self.path} cannot be read: {error}") from error
+        return None if low is None else (low, high)
+
+    def newest_ns(self, last_seq: int) -> int:
+        """Receive time of the last event up to `last_seq`; 0 if there is none."""
+        try:
+            row = self._db.execute(
+                "SELECT received_ns FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (last_seq,)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise LogError(f"{self.path} cannot be read: {error}") from error
+        return 0 if row is None else int(row[0])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def _last_within(self, first_seq: int, last_seq: int, events_max: int, bytes_max: int) -> int:
+        while True:
+            count, last, size = self._db.execute(_MEASURE, (first_seq, last_seq, events_max)).fetchone()
+            if count <= 1 or size <= bytes_max:
+                return last if last is not None else first_seq - 1
+            events_max = max(1, min(count // 2, count * bytes_max // size))
+
+    def _decode(self, text: str) -> list[Event]:
+        events = []
+        unhex, name = bytes.fromhex, self._name
+        for seq, received, mono, boot, client, topic, flags, origin, properties, payload in json.loads(text):
+            events.append(
+                Event(
+                    seq,
+                    received,
+                    mono,
+                    name("boots", "boot_id", boot),
+                    name("clients", "name", client),
+                    name("topics", "name", topic),
+                    flags & 3,
+                    flags > 3,
+                    unhex(payload),
+                    origin or "",
+                    unhex(properties) if properties else None,
+                )
+            )
+        return events
+
+    def _name(self, table: str, column: str, key: int) -> str:
+        known = self._names.get((table, key))
+        if known is None:
+            if len(self._names) >= _NAMES_MAX:
+                self._names.clear()
+            row = self._db.execute(f"SELECT {column} FROM {table} WHERE id = ?", (key,)).fetchone()  # noqa: S608
+            known = self._names[table, key] = str(row[0])
+        return known
+
+
+class LogReader:
+    """Reads a log across its segments. Not thread-safe: one thread at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.segments: list[int] = segments_in(folder)
+        """First sequence numbers, in order; whoever adds or removes a segment keeps this list true."""
+        self._open: dict[int, SegmentReader] = {}
+
+    def refresh(self) -> None:
+        """Look at the folder again: another process may have added or removed segments."""
+        self.segments = segments_in(self._folder)
+
+    def read(
+        self, after_seq: int, last_seq: int | None, events_max: int, bytes_max: int = _READ_BYTES_MAX
+    ) -> list[Event]:
+        """The next events after `after_seq`, in order; fewer than `events_max` does not mean there are no more.
+
+        An empty list means that there are none up to `last_seq` (None: up to the end).
+
+        Raises:
+            LogError: a segment is damaged.
+        """
+        for index in range(max(0, bisect_right(self.segments, after_seq + 1) - 1), len(self.segments)):
+            first = max(self.segments[index], after_seq + 1)
+            last = self._last_of(index) if last_seq is None else min(last_seq, self._last_of(index))
+            if first > last:
+                continue
+            events = self._segment(self.segments[index]).read(first, last, events_max, bytes_max)
+            if events:
+                return events
+        return []
+
+    def scan(self, after_seq: int = 0, last_seq: int | None = None) -> Iterator[Event]:
+        """Every event after `after_seq`, in order, in bounded memory."""
+        while events := self.read(after_seq, last_seq, 1000):
+            yield from events
+            after_seq = events[-1].seq
+
+    def head(self) -> int:
+        """The highest sequence number stored; 0 if there is none."""
+        for index in reversed(range(len(self.segments))):
+            bounds = self._segment(self.segments[index]).bounds()
+            if bounds is not None:
+                return min(bounds[1], self._last_of(index))
+            if index == len(self.segments) - 1 and self.segments[index] > 1:
+                return self.segments[index] - 1
+        return 0
+
+    def oldest(self) -> Event | None:
+        """The first event still in the log."""
+        events = self.read(0, None, 1)
+        return events[0] if events else None
+
+    def newest_ns(self, first_seq: int, last_seq: int) -> int:
+        """Receive time of a segment's last event up to `last_seq`; 0 if it is empty."""
+        return self._segment(first_seq).newest_ns(last_seq)
+
+    def forget(self, first_seq: int) -> None:
+        """Let go of a segment before it is unlinked."""
+        reader = self._open.pop(first_seq, None)
+        if reader is not None:
+            reader.close()
+
+    def close(self) -> None:
+        """Let go of every file."""
+        for reader in self._open.values():
+            reader.close()
+        self._open.clear()
+
+    def _last_of(self, index: int) -> int:
+        return self.segments[index + 1] - 1 if index + 1 < len(self.segments) else 2**63 - 1
+
+    def _segment(self, first_seq: int) -> SegmentReader:
+        reader = self._open.pop(first_seq, None)
+        if reader is None:
+            while len(self._open) >= _OPEN_SEGMENTS_MAX:
+                self._open.pop(next(iter(self._open))).close()
+            reader = SegmentReader(path_of(self._folder, first_seq))
+        self._open[first_seq] = reader  # the last in the dict is the last used
+        return reader

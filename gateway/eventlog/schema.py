@@ -1,0 +1,71 @@
+"""The schema of segments and of the state database, as migrations in the order they were made.
+
+A migration that has been released is never edited; a change of the schema is a new one at the end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Database, Migrations
+
+if TYPE_CHECKING:
+    import sqlite3
+
+segment = Migrations("segment")
+state = Migrations("state")
+
+
+def migrate(connection: sqlite3.Connection, migrations: Migrations) -> None:
+    """Bring a database to the newest schema; each migration is one transaction."""
+    migrations.apply(Database(connection, use_old_upsert=False))
+
+
+@segment(name="0001_events")
+def _segment_0001(db: Database) -> None:
+    db.execute(
+        """CREATE TABLE events (
+            seq INTEGER PRIMARY KEY,
+            received_ns INTEGER NOT NULL,
+            mono_ns INTEGER NOT NULL,
+            boot INTEGER NOT NULL REFERENCES boots(id),
+            client INTEGER NOT NULL REFERENCES clients(id),
+            topic INTEGER NOT NULL REFERENCES topics(id),
+            flags INTEGER NOT NULL,
+            origin TEXT,
+            properties BLOB,
+            payload BLOB NOT NULL
+        )"""
+    )
+    db.execute("CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)")
+    db.execute("CREATE TABLE clients (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)")
+    db.execute(
+        """CREATE TABLE boots (
+            id INTEGER PRIMARY KEY, boot_id TEXT NOT NULL UNIQUE, wall_ns INTEGER NOT NULL, mono_ns INTEGER NOT NULL
+        )"""
+    )
+    db.execute(
+        """CREATE TABLE inbound (
+            client_id TEXT NOT NULL, packet_id INTEGER NOT NULL, seq INTEGER NOT NULL,
+            PRIMARY KEY (client_id, packet_id)
+        ) WITHOUT ROWID"""
+    )
+    db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+
+
+@state(name="0001_state")
+def _state_0001(db: Database) -> None:
+    db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+    db.execute("CREATE TABLE cursors (upstream TEXT PRIMARY KEY, seq INTEGER NOT NULL, moved_ns INTEGER NOT NULL)")
+    db.execute(
+        """CREATE TABLE quarantine (
+            upstream TEXT NOT NULL, seq INTEGER NOT NULL, reason TEXT NOT NULL, quarantined_ns INTEGER NOT NULL,
+            PRIMARY KEY (upstream, seq)
+        ) WITHOUT ROWID"""
+    )
+    db.execute(
+        """CREATE TABLE retained (
+            topic TEXT PRIMARY KEY, seq INTEGER NOT NULL, qos INTEGER NOT NULL, payload BLOB NOT NULL
+        )"""
+    )
+    db.execute("CREATE TABLE sessions (client_id TEXT PRIMARY KEY, subscriptions TEXT NOT NULL)")

@@ -1,0 +1,164 @@
+"""`state.db`: what is known beside the events, cursors above all. Owned by the writer thread, read at start.
+
+Everything here is either rebuilt from the log (retained messages) or safe to be a little behind it (cursors: an
+upstream sees some events again); nothing here is ever ahead of the log.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.errors import LogError
+from gateway.eventlog import schema
+from gateway.eventlog.segment import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+
+class Retained(NamedTuple):
+    """The retained message of one topic: the last event that was published to it with the RETAIN flag."""
+
+    topic: str
+    seq: int
+    qos: int
+    payload: bytes
+    """Empty: the device has withdrawn the retained message."""
+
+
+def path_of(data_dir: Path) -> Path:
+    """Where the state of a gateway lives."""
+    return data_dir / "state.db"
+
+
+class State:
+    """The writing connection to `state.db`; every method that changes something is durable when it returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = connect(path)
+        try:
+            schema.migrate(self._db, schema.state)
+        except sqlite3.Error as error:
+            raise LogError(f"{path} is not a usable state database: {error}") from error
+
+    def log_id(self) -> str:
+        """The random id of this log, made at its first start; with `seq` it names an event in the whole world."""
+        self._write("INSERT OR IGNORE INTO meta VALUES ('log_id', ?)", [(uuid.uuid4().hex,)])
+        return self.meta("log_id") or ""
+
+    def meta(self, key: str) -> str | None:
+        """A single value kept by name; None if it was never set."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Keep a single value by name."""
+        self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, value)])
+
+    def cursors(self) -> dict[str, int]:
+        """Per upstream, the last sequence number it durably has."""
+        return {name: seq for name, seq in self._db.execute("SELECT upstream, seq FROM cursors")}  # noqa: C416 - rows
+
+    def flush(self, cursors: Mapping[str, int], retained: Iterable[Retained], head: int, now_ns: int) -> None:
+        """Store moved cursors, and the retained messages that events up to `head` have changed.
+
+        The caller has moved each cursor only over what its upstream has taken.
+        """
+        self._begin()
+        try:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)",
+                [(name, seq, now_ns) for name, seq in cursors.items()],
+            )
+            for message in retained:
+                if message.payload:
+                    self._db.execute("INSERT OR REPLACE INTO retained VALUES (?, ?, ?, ?)", message)
+                else:
+                    self._db.execute("DELETE FROM retained WHERE topic = ?", (message.topic,))
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('retained_seq', ?)", (str(head),))
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def quarantine(self, upstream: str, reasons: Mapping[int, str], now_ns: int) -> None:
+        """Store which events an upstream can never take, and why."""
+        rows = [(upstream, seq, reason, now_ns) for seq, reason in reasons.items()]
+        self._write("INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?)", rows)
+
+    def retained(self) -> list[Retained]:
+        """The retained messages as of `retained_seq`."""
+        return [Retained(*row) for row in self._db.execute("SELECT topic, seq, qos, payload FROM retained")]
+
+    def retained_seq(self) -> int:
+        """The event up to which `retained` is true; later ones are found in the log."""
+        return int(self.meta("retained_seq") or 0)
+
+    def sessions(self) -> dict[str, dict[str, int]]:
+        """Persistent sessions of local subscribers: client id, and its filters with the QoS granted."""
+        return {name: json.loads(text) for name, text in self._db.execute("SELECT * FROM sessions")}
+
+    def keep_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
+        """Store a persistent session."""
+        self._write("INSERT OR REPLACE INTO sessions VALUES (?, ?)", [(client_id, json.dumps(dict(subscriptions)))])
+
+    def drop_session(self, client_id: str) -> None:
+        """Forget a persistent session."""
+        self._write("DELETE FROM sessions WHERE client_id = ?", [(client_id,)])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def _write(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
+        self._begin()
+        try:
+            self._db.executemany(sql, rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _begin(self) -> None:
+        try:
+            if self._db.in_transaction:  # an earlier failure could not even be rolled back
+                self._db.execute("ROLLBACK")
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> LogError:
+        with suppress(sqlite3.Error):  # `_begin` tries again
+            self._db.rollback()
+        return LogError(f"{self.path}: {error}", "Is the disk full or failing? (df, dmesg)")
+
+
+class StateReader:
+    """Read-only look at `state.db`, for commands that run beside a gateway or without one."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)
+        except sqlite3.Error as error:
+            raise LogError(f"{path} cannot be read: {error}") from error
+
+    def cursors(self) -> dict[str, int]:
+        """Per upstream, the last sequence number it durably has."""
+        return dict(self._db.execute("SELECT upstream, seq FROM cursors"))
+
+    def quarantined(self) -> dict[str, int]:
+        """Per upstream, how many events it can never take."""
+        return dict(self._db.execute("SELECT upstream, count(*) FROM quarantine GROUP BY upstream"))
+
+    def log_id(self) -> str:
+        """The random id of this log."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'log_id'").fetchone()
+        return "" if row is None else str(row[0])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
