@@ -1,0 +1,1 @@
+"""Our gateway and Mosquitto's bridge, measured side by side in one run: `python -m benchmarks`."""

@@ -1,0 +1,131 @@
+"""The figures as a table and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from benchmarks.figures import medians, ratio, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.rounds import Figures
+
+    Rounds = dict[str, list[Figures]]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound for the gateway: on its figure, or on its ratio to Mosquitto."""
+
+    at_least_ratio: float | None = None
+    below: float | None = None
+
+    def text(self) -> str:
+        """For the table."""
+        return f"≥ {self.at_least_ratio:g} of it" if self.at_least_ratio is not None else f"< {self.below:g}"
+
+    def met(self, ours: float | None, quotient: float | None) -> bool | None:
+        """None if it was not measured."""
+        if self.at_least_ratio is not None:
+            return quotient >= self.at_least_ratio if quotient is not None else None
+        return ours < self.below if ours is not None and self.below is not None else None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A line of the table."""
+
+    name: str
+    label: str
+    digits: int = 0
+    goal: Goal | None = None
+    ends_block: bool = False
+
+
+MEASURES = (
+    Measure("ingest_per_s", "ingest, upstream down: acknowledged/s", goal=Goal(at_least_ratio=0.5)),
+    Measure("end_to_end_per_s", "end to end: events/s", goal=Goal(at_least_ratio=0.6)),
+    Measure("live_acked_per_s", "  acknowledged/s meanwhile"),
+    Measure("drain_per_s", "drain of the backlog: events/s", goal=Goal(at_least_ratio=0.6)),
+    Measure("first_s", "  upstream up to first event, s", 2, ends_block=True),
+    Measure("ack_p50_ms", "device to acknowledgement, p50 ms", 2),
+    Measure("ack_p99_ms", "device to acknowledgement, p99 ms", 2),
+    Measure("upstream_p50_ms", "device to upstream, p50 ms", 2),
+    Measure("upstream_p99_ms", "device to upstream, p99 ms", 2, ends_block=True),
+    Measure("idle_mb", "memory idle, MB", 1),
+    Measure("backlog_peak_mb", "memory, highest during ingest, MB", 1),
+    Measure("backlog_rss_mb", "memory with the backlog, MB", 1),
+    Measure("drained_rss_mb", "memory after the drain, MB", 1),
+    Measure("peak_mb", "memory, highest of the round, MB", 1, Goal(below=80), ends_block=True),
+    Measure("ingest_cpu_us", "CPU per event, ingest, µs", 1),
+    Measure("end_to_end_cpu_us", "CPU per event, end to end, µs", 1),
+    Measure("drain_cpu_us", "CPU per event, drain, µs", 1),
+    Measure("disk_bytes", "bytes on disk per event"),
+    Measure("written_bytes", "bytes written per event", ends_block=True),
+    Measure("generator_cpu_us", "load generator's CPU per event, µs", 1),
+    Measure("generator_cpu_share", "  of one core, during ingest", 2),
+    Measure("receiver_cpu_us", "receiver's CPU per event, drain, µs", 1, ends_block=True),
+    Measure("lost", "acknowledged and lost (must be 0)"),
+    Measure("repeated", "arrived more than once"),
+)
+
+
+def table(rounds: Rounds) -> Table:
+    """Medians, and the smallest and the largest where there were several rounds."""
+    out = Table(title="medians (smallest to largest) of the rounds")
+    out.add_column("measure")
+    for column in ("gateway", "mosquitto", "ratio", "goal"):
+        out.add_column(column, justify="right")
+    for line in summary(rounds):
+        measure: Measure = line["measure"]
+        out.add_row(
+            measure.label,
+            _figure(rounds["gateway"], measure, line["gateway"]),
+            _figure(rounds["mosquitto"], measure, line["mosquitto"]),
+            f"{line['ratio']:.2f}" if line["ratio"] is not None else "-",
+            _verdict(measure, line["met"]),
+            end_section=measure.ends_block,
+        )
+    return out
+
+
+def summary(rounds: Rounds) -> list[dict[str, Any]]:
+    """For every measure the medians, the ratio of the two, and whether its goal is met."""
+    ours, theirs = medians(rounds["gateway"]), medians(rounds["mosquitto"])
+    lines = []
+    for measure in MEASURES:
+        mine, other = ours.get(measure.name), theirs.get(measure.name)
+        quotient = ratio(mine, other)
+        met = measure.goal.met(mine, quotient) if measure.goal else None
+        lines.append({"measure": measure, "gateway": mine, "mosquitto": other, "ratio": quotient, "met": met})
+    return lines
+
+
+def as_json(rounds: Rounds, setting: dict[str, Any]) -> dict[str, Any]:
+    """Everything that was measured, as plain data."""
+    lines = {}
+    for line in summary(rounds):
+        measure: Measure = line.pop("measure")
+        lines[measure.name] = {**line, "goal": measure.goal.text() if measure.goal else None}
+    return {"setting": setting, "summary": lines, "rounds": rounds}
+
+
+def _figure(rounds: Sequence[Figures], measure: Measure, value: float | None) -> str:
+    if value is None:
+        return "-"
+    ends = spread(rounds, measure.name)
+    text = f"{value:,.{measure.digits}f}"
+    if ends is None or ends[0] == ends[1]:
+        return text
+    return f"{text} ({ends[0]:,.{measure.digits}f} to {ends[1]:,.{measure.digits}f})"
+
+
+def _verdict(measure: Measure, met: bool | None) -> str:  # noqa: FBT001 - a verdict is what it is
+    if measure.goal is None:
+        return ""
+    words = {True: "[green]met[/]", False: "[red]missed[/]", None: "not measured"}
+    return f"{measure.goal.text()} {words[met]}"

@@ -1,0 +1,28 @@
+from benchmarks.report import Goal, as_json, summary, table
+
+
+def line(rounds, name):
+    return next(one for one in summary(rounds) if one["measure"].name == name)
+
+
+def test_a_goal_of_a_ratio_compares_medians():
+    rounds = {"gateway": [{"ingest_per_s": 40.0}, {"ingest_per_s": 60.0}], "mosquitto": [{"ingest_per_s": 100.0}]}
+    assert line(rounds, "ingest_per_s")["ratio"] == 0.5
+    assert line(rounds, "ingest_per_s")["met"] is True
+    rounds["mosquitto"] = [{"ingest_per_s": 101.0}]
+    assert line(rounds, "ingest_per_s")["met"] is False
+
+
+def test_a_goal_without_its_figures_is_neither_met_nor_missed():
+    rounds = {"gateway": [{"ingest_per_s": 40.0, "peak_mb": 80.0}], "mosquitto": []}
+    assert line(rounds, "ingest_per_s")["met"] is None
+    assert line(rounds, "peak_mb")["met"] is False
+    assert Goal(below=80).met(None, None) is None
+
+
+def test_the_table_has_a_row_for_every_measure_and_the_json_every_round():
+    rounds = {"gateway": [{"ingest_per_s": 1.0}, {"ingest_per_s": 3.0}], "mosquitto": []}
+    assert table(rounds).row_count == len(summary(rounds))
+    data = as_json(rounds, {"at": "now"})
+    assert data["summary"]["ingest_per_s"]["gateway"] == 2.0
+    assert data["rounds"] is rounds
