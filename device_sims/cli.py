@@ -5,38 +5,45 @@ was lost, or no device ever connected), 2 wrong usage.
 """
 
 import asyncio
-import json
-import signal
+import hashlib
+import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.status import Status
-from rich.table import Table
 
 from device_sims.clock import Clock
-from device_sims.endpoint import parse_endpoint, read_credentials
+from device_sims.endpoint import Endpoint, parse_endpoint, read_credentials
 from device_sims.errors import SimsError
 from device_sims.fleet import Fleet, load_fleet
 from device_sims.fleet_files import find_fleet, shipped_fleets
-from device_sims.fleet_run import Limits, Stopping, run_fleet
+from device_sims.fleet_run import Limits, Outcome, Stopping, run_fleet
 from device_sims.ledger import LedgerWriter
 from device_sims.open_files import raise_open_files_limit
 from device_sims.profiles import PROFILES
 from device_sims.progress import Progress
-from device_sims.report import facts_table, live_line, run_facts
-
-TROUBLE_INTERVAL_S = 5.0
+from device_sims.recording import Recording, open_recording, read_recording
+from device_sims.report import (
+    facts_table,
+    fleet_facts,
+    fleets_table,
+    live_line,
+    run_facts,
+    verdict_facts,
+    verdict_table,
+)
+from device_sims.subscription import Subscription
+from device_sims.terminal import LiveLine, on_stop_signal, out, say, show, telling_errors
+from device_sims.verdict import Tally, identify
+from device_sims.verification import Finding, Patience, Verification
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
 
+Url = Annotated[str, typer.Option(help="The broker: mqtt://HOST:PORT or mqtts://HOST:PORT.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Username = Annotated[str | None, typer.Option(help="The username to connect with.")]
+PasswordFile = Annotated[Path | None, typer.Option(help="A file with the password in its first line.")]
 
 
 def main() -> None:
@@ -47,41 +54,28 @@ def main() -> None:
 @app.command()
 def run(
     fleet: Annotated[str, typer.Argument(help="A fleet file, or the name of one in config/fleets.")],
-    url: Annotated[str, typer.Option(help="The broker: mqtt://HOST:PORT or mqtts://HOST:PORT.")],
+    *,
+    url: Url,
     ledger: Annotated[Path, typer.Option(help="Where to write what was acknowledged; must not exist yet.")],
     duration: Annotated[float | None, typer.Option(min=0, help="Seconds to generate for; without it until ^C.")] = None,
     rate: Annotated[float, typer.Option(help="Multiply every device's rate by this.")] = 1.0,
     qos: Annotated[int | None, typer.Option(min=0, max=2, help="Use this QoS instead of the fleet's.")] = None,
     settle: Annotated[float, typer.Option(min=0, help="Seconds to wait at the end for acknowledgements.")] = 10.0,
-    username: Annotated[str | None, typer.Option(help="The username of every device.")] = None,
-    password_file: Annotated[Path | None, typer.Option(help="A file with the password in its first line.")] = None,
+    username: Username = None,
+    password_file: PasswordFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a fleet until the duration is over or SIGINT or SIGTERM comes; a second one ends it without settling."""
+    """Simulate a fleet until the duration is over or SIGINT or SIGTERM comes; a second one ends it without settling.
+
+    A broker that cannot be reached is tried again and again. Each device numbers its events from 1 in every run, so
+    give each run a ledger, and an upstream, that hold nothing from an earlier one.
+    """
     with telling_errors():
         wanted = load_fleet(find_fleet(fleet)).adjusted(rate_factor=rate, qos=qos)
         endpoint = parse_endpoint(url, read_credentials(username, password_file))
-        heading = wanted.fleet
-        writer = LedgerWriter.create(ledger, fleet=heading.name, seed=heading.seed, started_ns=time.time_ns())
         raise_open_files_limit(wanted.device_count)
-        try:
-            with RunView(wanted, str(endpoint)) as view:
-
-                async def running() -> Any:
-                    stopping = Stopping()
-                    for number in (signal.SIGINT, signal.SIGTERM):
-                        asyncio.get_running_loop().add_signal_handler(number, stopping.request)
-                    limits = Limits(duration, settle)
-                    return await run_fleet(
-                        wanted, endpoint, writer, limits, stopping, clock=Clock(), report=view.report
-                    )
-
-                outcome = asyncio.run(running())
-        except* SimsError as group:
-            raise group.exceptions[0] from group
-        finally:
-            writer.close()
-        facts = run_facts(heading.name, wanted.device_count, outcome)
+        outcome = asyncio.run(_run(wanted, endpoint, ledger, Limits(duration, settle)))
+        facts = run_facts(wanted.fleet.name, wanted.device_count, outcome)
         show(facts, facts_table(facts), as_json=as_json)
         if outcome.progress.connections == 0:
             raise SimsError(
@@ -90,74 +84,122 @@ def run(
             )
 
 
+async def _run(fleet: Fleet, endpoint: Endpoint, path: Path, limits: Limits) -> Outcome:
+    stopping = Stopping()
+    on_stop_signal(stopping.request)
+    writer = LedgerWriter.create(path, fleet=fleet.fleet.name, seed=fleet.fleet.seed, started_ns=time.time_ns())
+    try:
+        with LiveLine() as live:
+
+            def report(progress: Progress, seconds: float) -> None:
+                live.update(live_line(fleet.fleet.name, fleet.device_count, progress, seconds))
+                if progress.connected == 0 and progress.last_trouble:
+                    live.trouble(
+                        f"no device is connected to {endpoint}: {progress.last_trouble}; trying again", seconds
+                    )
+
+            return await run_fleet(fleet, endpoint, writer, limits, stopping, clock=Clock(), report=report)
+    finally:
+        writer.close()
+
+
+@app.command()
+def verify(
+    *,
+    url: Url,
+    ledger: Annotated[Path, typer.Option(help="The ledger of the run; verify waits for it if it is not there yet.")],
+    topic: Annotated[str, typer.Option(help="The topic filter to subscribe to.")] = "#",
+    idle: Annotated[
+        float, typer.Option(min=0, help="End when nothing came for so long after the run finished.")
+    ] = 10.0,
+    timeout: Annotated[float | None, typer.Option(min=0, help="End after so many seconds in any case.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Keep deliveries in this file, and begin with those in it.")
+    ] = None,
+    accept_unfinished: Annotated[bool, typer.Option(help="Judge the ledger of a run that was killed.")] = False,
+    every_device: Annotated[bool, typer.Option("--all", help="List every device, not only findings.")] = False,
+    username: Username = None,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check at the upstream that everything the ledger holds as acknowledged arrived, and in order.
+
+    Subscribes at QoS 1 with a persistent session and says `subscribed` on standard error when the subscription
+    stands. Start it before or during the run: a broker delivers what is published after that. Started after the run
+    it sees only what --record has kept from an earlier verify and what the broker has queued since for its session,
+    which is named after the ledger's path. The broker must be allowed to queue that much (Mosquitto: 1000 messages
+    unless max_queued_messages says otherwise).
+
+    Exits with 0 if nothing was lost and nothing came out of order, and the verdict is final; with 1 otherwise.
+    """
+    with telling_errors():
+        endpoint = parse_endpoint(url, read_credentials(username, password_file))
+        recording = open_recording(record) if record is not None else None
+        try:
+            tally = Tally()
+            for device, n in read_recording(record) if record is not None else ():
+                tally.deliver(device, n)
+            subscribing = (endpoint, _session_name(ledger), topic)
+            patience = Patience(idle, timeout, accept_unfinished)
+            finding = asyncio.run(_verify(ledger, subscribing, tally, recording, patience))
+        finally:
+            if recording is not None:
+                recording.close()
+        show(
+            {
+                "ended": finding.ended,
+                "final": finding.is_final,
+                **verdict_facts(finding.verdict, every_device=every_device),
+            },
+            verdict_table(finding.verdict, every_device=every_device),
+            as_json=as_json,
+        )
+        say(f"ended: {finding.ended}{'' if finding.is_final else '; the verdict is not final'}")
+    if not (finding.verdict.ok and finding.is_final):
+        raise typer.Exit(1)
+
+
+def _session_name(ledger: Path) -> str:
+    """One name for each ledger, short enough for every broker (23 characters: MQTT 3.1.1, 3.1.3.1)."""
+    return f"sims-{hashlib.sha256(str(ledger.resolve()).encode()).hexdigest()[:16]}"
+
+
+async def _verify(
+    ledger: Path,
+    subscribing: tuple[Endpoint, str, str],
+    tally: Tally,
+    recording: Recording | None,
+    patience: Patience,
+) -> Finding:
+    def take(payload: bytes) -> None:
+        identity = identify(payload)
+        if identity is None:
+            return
+        if recording is not None:
+            recording.append(*identity)
+        tally.deliver(*identity)
+
+    interrupted = asyncio.Event()
+    on_stop_signal(interrupted.set)
+    rng = random.Random()  # noqa: S311 - spreads reconnects, keeps no secrets
+    subscription = Subscription(*subscribing, take, say, rng)
+    with LiveLine() as live:
+
+        def report() -> None:
+            live.update(f"received {tally.received:,}  deliveries {tally.deliveries:,}")
+
+        verification = Verification(
+            ledger, tally, subscription, patience, Clock(), report, is_recorded=recording is not None
+        )
+        return await verification.run(interrupted)
+
+
 @app.command("list")
 def list_fleets(*, as_json: AsJson = False) -> None:
     """List the fleets in config/fleets and the profiles."""
     with telling_errors():
-        fleets = [
-            {
-                "name": name,
-                "devices": fleet.device_count,
-                "events_per_s": round(fleet.events_hz, 2),
-                "profiles": sorted({group.profile for group in fleet.groups}),
-                "file": str(path),
-            }
-            for name, path in shipped_fleets().items()
-            for fleet in [load_fleet(path)]
-        ]
-    table = Table("fleet", "devices", "events per s", "profiles", "file")
-    for row in fleets:
-        table.add_row(*(", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row.values()))
-    show({"fleets": fleets, "profiles": sorted(PROFILES)}, table, as_json=as_json)
-    if not as_json:
-        out.print(f"profiles: {', '.join(sorted(PROFILES))}")
-
-
-class RunView:
-    """What is said while a run lasts: a live line on a terminal, and why no device is connected."""
-
-    def __init__(self, fleet: Fleet, endpoint: str) -> None:
-        self._fleet = fleet
-        self._endpoint = endpoint
-        self._status: Status | None = None
-        self._told_s = -TROUBLE_INTERVAL_S
-
-    def __enter__(self) -> "RunView":
-        if err.is_terminal:
-            self._status = err.status("starting")
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def report(self, progress: Progress, seconds: float) -> None:
-        """Called a few times a second by the run."""
-        if self._status is not None:
-            self._status.update(live_line(self._fleet.fleet.name, self._fleet.device_count, progress, seconds))
-        if progress.connected == 0 and progress.last_trouble and seconds - self._told_s >= TROUBLE_INTERVAL_S:
-            self._told_s = seconds
-            err.print(
-                f"no device is connected to {self._endpoint}: {progress.last_trouble}; trying again", markup=False
-            )
-
-
-@contextmanager
-def telling_errors() -> Iterator[None]:
-    """Turn an error that is meant for the person at the terminal into two lines and an exit code."""
-    try:
-        yield
-    except SimsError as error:
-        err.print(f"error: {error}", markup=False)
-        if error.hint:
-            err.print(f"hint: {error.hint}", markup=False)
-        raise typer.Exit(error.exit_code) from error
-
-
-def show(facts: dict[str, Any], table: Table, *, as_json: bool) -> None:
-    """Print the result."""
-    if as_json:
-        out.print_json(json.dumps(facts))
-    else:
-        out.print(table)
+        fleets = [fleet_facts(name, path, load_fleet(path)) for name, path in shipped_fleets().items()]
+        profiles = sorted(PROFILES)
+        show({"fleets": fleets, "profiles": profiles}, fleets_table(fleets), as_json=as_json)
+        if not as_json:
+            out.print(f"profiles: {', '.join(profiles)}")

@@ -1,15 +1,15 @@
-"""The one place that knows `aiomqtt`: a device's connection, opened, watched and closed.
+"""Connections by `aiomqtt`: opened, used and closed so that every failure is a `ConnectionLost`.
 
-Promises: every failure of the library arrives as `ConnectionLost`; no wait on the broker is longer than its
-timeout. Each connection is a fresh client with a clean session: what was not acknowledged is sent again by the
-device itself, and must not be sent a second time, out of turn, by the library or be mistaken by the broker for a
-packet of an earlier connection that had the same packet id.
+Promises: no wait on the broker is longer than its timeout, and no error of the library comes through as anything
+else. What the library would do on its own is switched off: it neither queues nor sends again, since the outbox of
+a device does both and must be the only one to.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import aiomqtt
 
@@ -22,16 +22,26 @@ ACKNOWLEDGE_TIMEOUT_S = 20.0
 HANG_UP_TIMEOUT_S = 0.5
 KEEPALIVE_S = 20
 
+Inbox = asyncio.Queue[aiomqtt.Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """How to appear at the broker."""
+
+    identifier: str
+    clean_session: bool
+    inflight_max: int
+    inbox: type[Inbox] = Inbox
+
 
 class Connection:
-    """An open connection of one device."""
+    """An open connection."""
 
-    def __init__(self, client: aiomqtt.Client, *, qos: int, retain: bool) -> None:
+    def __init__(self, client: aiomqtt.Client) -> None:
         self._client = client
-        self._qos = qos
-        self._retain = retain
 
-    async def publish(self, event: Event) -> None:
+    async def publish(self, event: Event, *, qos: int, retain: bool) -> None:
         """Return when the broker has acknowledged `event`; at QoS 0, when it is written.
 
         Raises:
@@ -39,63 +49,57 @@ class Connection:
         """
         try:
             await self._client.publish(
-                event.topic, event.payload, qos=self._qos, retain=self._retain, timeout=ACKNOWLEDGE_TIMEOUT_S
+                event.topic, event.payload, qos=qos, retain=retain, timeout=ACKNOWLEDGE_TIMEOUT_S
             )
         except aiomqtt.MqttError as error:
             raise ConnectionLost(f"not acknowledged: {error}") from error
+
+    async def subscribe(self, topic: str, *, qos: int) -> list[int]:
+        """Subscribe and return the codes of the SUBACK: the granted QoS, or 128 for a refusal (MQTT 3.1.1, 3.9.3).
+
+        Raises:
+            ConnectionLost: no SUBACK in time, or the connection is gone.
+        """
+        try:
+            granted = await self._client.subscribe(topic, qos=qos)
+        except aiomqtt.MqttError as error:
+            raise ConnectionLost(f"not subscribed: {error}") from error
+        return [code if isinstance(code, int) else code.value for code in granted]
 
     async def broken(self) -> None:
         """Never return; raise when the connection breaks.
 
         `publish` alone would notice only after its timeout: it waits for the acknowledgement, not for the end of
-        the connection. Devices subscribe to nothing, so no message ever comes out of this loop.
+        the connection. What comes out of the inbox on the way is dropped: a device subscribes to nothing, and
+        a subscriber has an inbox that keeps nothing.
 
         Raises:
-            ConnectionLost: the connection broke.
+            ConnectionLost: the connection broke; its cause is the library's reason.
         """
         try:
             async for _ in self._client.messages:
                 continue
         except aiomqtt.MqttError as error:
-            raise ConnectionLost(f"connection lost: {error.__cause__ or error}") from error
+            raise ConnectionLost(f"connection lost: {error.__cause__ or error}") from (error.__cause__ or error)
 
 
 @asynccontextmanager
-async def open_connection(
-    endpoint: Endpoint, identifier: str, *, qos: int, retain: bool, inflight_max: int
-) -> AsyncIterator[Connection]:
-    """A connection as client `identifier`, closed with DISCONNECT at the end if it still stands.
+async def open_connection(endpoint: Endpoint, as_client: Client) -> AsyncIterator[Connection]:
+    """A connection, closed with DISCONNECT at the end if it still stands.
 
     Must not be cancelled while it connects: the library connects in a thread, which cannot be called back.
 
     Raises:
         ConnectionLost: no connection within the timeouts, refused, or lost while closing.
     """
-    credentials = endpoint.credentials
-    client = aiomqtt.Client(
-        endpoint.host,
-        endpoint.port,
-        identifier=identifier,
-        username=credentials.username if credentials else None,
-        password=credentials.password if credentials else None,
-        protocol=aiomqtt.ProtocolVersion.V311,
-        clean_session=True,
-        keepalive=KEEPALIVE_S,
-        timeout=CONNECT_TIMEOUT_S,
-        tls_context=endpoint.tls,
-        # The outbox keeps the window. These two say the same to the library, so that it holds back or queues nothing.
-        max_inflight_messages=inflight_max,
-        max_queued_outgoing_messages=inflight_max,
-    )
-    # The library warns of more waiting publishes than this; up to the window they are intended.
-    client.pending_calls_threshold = inflight_max
+    client = _new_client(endpoint, as_client)
     try:
         await client.__aenter__()
     except aiomqtt.MqttError as error:
-        await hang_up(client)
+        await _hang_up(client)
         raise ConnectionLost(f"not connected: {error}") from error
     try:
-        yield Connection(client, qos=qos, retain=retain)
+        yield Connection(client)
     finally:
         try:
             await client.__aexit__(None, None, None)
@@ -103,12 +107,35 @@ async def open_connection(
             raise ConnectionLost(f"lost while closing: {error}") from error
 
 
-async def hang_up(client: aiomqtt.Client) -> None:
+def _new_client(endpoint: Endpoint, as_client: Client) -> aiomqtt.Client:
+    credentials = endpoint.credentials
+    client = aiomqtt.Client(
+        endpoint.host,
+        endpoint.port,
+        identifier=as_client.identifier,
+        username=credentials.username if credentials else None,
+        password=credentials.password if credentials else None,
+        protocol=aiomqtt.ProtocolVersion.V311,
+        clean_session=as_client.clean_session,
+        keepalive=KEEPALIVE_S,
+        timeout=CONNECT_TIMEOUT_S,
+        tls_context=endpoint.tls,
+        queue_type=as_client.inbox,
+        max_queued_incoming_messages=0,
+        # The outbox keeps the window. These two say the same to the library, so that it holds back or queues nothing.
+        max_inflight_messages=as_client.inflight_max,
+        max_queued_outgoing_messages=as_client.inflight_max,
+    )
+    # The library warns of more waiting publishes than this; up to the window they are intended.
+    client.pending_calls_threshold = as_client.inflight_max
+    return client
+
+
+async def _hang_up(client: aiomqtt.Client) -> None:
     """Close the socket of a client whose CONNECT was not answered in time.
 
     The library leaves it open. An error here says only that the broker did not answer this either.
     """
     client.timeout = HANG_UP_TIMEOUT_S
     with contextlib.suppress(aiomqtt.MqttError):
-        async with asyncio.timeout(2 * HANG_UP_TIMEOUT_S):
-            await client.__aexit__(None, None, None)
+        await client.__aexit__(None, None, None)

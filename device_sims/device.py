@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from device_sims.backoff import next_due_s, retry_delay_s
 from device_sims.clock import Clock
-from device_sims.connection import Connection, open_connection
+from device_sims.connection import Client, Connection, open_connection
 from device_sims.endpoint import Endpoint
-from device_sims.errors import ConnectionLost
+from device_sims.errors import ConnectionLost, first_error
 from device_sims.event import Event, encode
 from device_sims.fleet import DeviceSpec
 from device_sims.ledger import LedgerWriter
@@ -100,24 +100,22 @@ class Device:
             try:
                 await self._send_over_one_connection()
             except* ConnectionLost as lost:
-                self._around.progress.last_trouble = str(lost.exceptions[0])
+                self._around.progress.last_trouble = str(first_error(lost))
             self._outbox.rewind()
             attempt = 0 if self._connections > connections else attempt + 1
             await self._wait_unless_done(retry_delay_s(attempt, self._rng))
 
     async def _send_over_one_connection(self) -> None:
         group, progress = self._spec.group, self._around.progress
-        async with open_connection(
-            self._around.endpoint,
-            self._spec.device,
-            qos=group.qos,
-            retain=group.retain,
-            inflight_max=group.inflight_max,
-        ) as connection:
+        # A clean session each time: the outbox sends again what was not acknowledged. In a kept session the broker
+        # could take a new event for an unfinished old one that had the same packet id.
+        client = Client(self._spec.device, clean_session=True, inflight_max=group.inflight_max)
+        async with open_connection(self._around.endpoint, client) as connection:
             self._connections += 1
             progress.connections += 1
             progress.reconnects += self._connections > 1
             progress.connected += 1
+            progress.last_trouble = ""
             try:
                 await self._send_while_connected(connection)
             finally:
@@ -137,14 +135,14 @@ class Device:
                 task.cancel()
 
     async def _publish(self, connection: Connection, event: Event, is_first: bool) -> None:  # noqa: FBT001 - from take
-        progress, ledger = self._around.progress, self._around.ledger
+        progress, ledger, group = self._around.progress, self._around.ledger, self._spec.group
         if is_first:
             progress.sent += 1
             ledger.sent(self._spec.device)
         else:
             progress.resent += 1
-        await connection.publish(event)
-        if self._spec.group.qos > 0:
+        await connection.publish(event, qos=group.qos, retain=group.retain)
+        if group.qos > 0:
             progress.acknowledged += 1
             ledger.acknowledged(self._spec.device, event.n, event.topic, self._around.clock.wall_ns())
         self._outbox.settle(event.n)

@@ -25,5 +25,16 @@ class LedgerError(SimsError):
     """The ledger file cannot be created, read or written."""
 
 
+class LedgerMissing(LedgerError):  # noqa: N818 - it says what is the case
+    """There is no ledger in that place, or not yet: a reader that came first may wait for it."""
+
+
 class ConnectionLost(SimsError):  # noqa: N818 - it names what happened, as the builtin ConnectionError family does
     """The broker could not be reached, refused the client, or stopped answering; trying again is in order."""
+
+
+def first_error(error: BaseException) -> BaseException:
+    """The first single error in a group, however deep; an error that is no group is itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from device_sims.errors import LedgerError, UsageError
+from device_sims.errors import LedgerError, LedgerMissing, UsageError
 
 BUSY_TIMEOUT_S = 5.0
 FETCH_ROWS = 1000
@@ -167,24 +167,22 @@ class Ledger:
         """The ledger at `path`.
 
         Raises:
-            LedgerError: there is none (yet), or the file is no ledger.
+            LedgerMissing: there is none, or not yet.
+            LedgerError: the file is something else.
         """
+        hint = "`device-sims run --ledger FILE` writes one"
         try:
             connection = sqlite3.connect(
                 f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
             )
-            try:
-                row = connection.execute("SELECT 1 FROM run").fetchone()
-            except sqlite3.Error:
-                connection.close()
-                raise
         except sqlite3.Error as error:
-            raise LedgerError(
-                f"cannot read the ledger {path}: {error}", hint="`device-sims run --ledger FILE` writes it"
-            ) from error
-        if row is None:
+            raise LedgerMissing(f"there is no ledger at {path}: {error}", hint=hint) from error
+        try:
+            connection.execute("SELECT fleet FROM run")
+        except sqlite3.Error as error:
             connection.close()
-            raise LedgerError(f"the ledger {path} is empty", hint="`device-sims run --ledger FILE` writes it")
+            kind = LedgerMissing if isinstance(error, sqlite3.OperationalError) else LedgerError
+            raise kind(f"there is no ledger at {path}: {error}", hint=hint) from error
         return cls(connection)
 
     def __enter__(self) -> Self:

@@ -26,4 +26,4 @@ class Progress:
     outstanding: int = 0
     """Events generated and not yet acknowledged (at QoS 0: not yet written)."""
     last_trouble: str = ""
-    """Why a device last failed to get or keep its connection."""
+    """Why a device last failed to get or keep its connection; empty again once one has connected."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from device_sims.fleet import Fleet
 from device_sims.fleet_run import Outcome
 from device_sims.progress import Progress
 from device_sims.verdict import DeviceVerdict, Verdict
@@ -48,6 +50,25 @@ def facts_table(facts: dict[str, Any]) -> Table:
     table.add_column(justify="right")
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int | float) else str(value))
+    return table
+
+
+def fleet_facts(name: str, path: Path, fleet: Fleet) -> dict[str, Any]:
+    """A fleet file in short."""
+    return {
+        "name": name,
+        "devices": fleet.device_count,
+        "events_per_s": round(fleet.events_hz, 2),
+        "profiles": sorted({group.profile for group in fleet.groups}),
+        "file": str(path),
+    }
+
+
+def fleets_table(fleets: list[dict[str, Any]]) -> Table:
+    """One row for each fleet file."""
+    table = Table("fleet", "devices", "events per s", "profiles", "file")
+    for facts in fleets:
+        table.add_row(*("\n".join(cell) if isinstance(cell, list) else str(cell) for cell in facts.values()))
     return table
 
 
