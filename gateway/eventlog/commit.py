@@ -124,7 +124,7 @@ class GroupCommit:
         self._batch.marks.append(InboundMark(client_id, packet_id, seq))
         self._schedule()
 
-    def ask_receipt(self, receiver: Receiver, receipt: bytes) -> None:
+    def ask_receipt(self, receiver: Receiver, receipt: bytes | bytearray) -> None:
         """Hand `receipt` to `receiver.committed` once everything taken in so far is on disk, never before.
 
         Receipts of one receiver in one commit arrive joined, in the order they were asked for.

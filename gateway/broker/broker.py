@@ -1,0 +1,276 @@
+"""The broker: listens, admits clients, and joins connections, sessions, deliveries and ingest.
+
+A client changes nothing before it is admitted: its CONNECT is read and its login checked while its socket is held,
+then an older connection of the same client id is closed, and only then does the session engine hear of it. A will is
+published through ingest like any other message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.broker import packets
+from gateway.broker.connection import Connection
+from gateway.broker.delivery import Delivery
+from gateway.broker.login import Login
+from gateway.broker.rights import Rights
+from gateway.broker.sessions import Answer, Pipe, Sessions
+from gateway.broker.websocket import WebSocketServer
+from gateway.errors import ConfigError, LogError
+
+if TYPE_CHECKING:
+    from gateway.broker.config import BrokerConfig, Listen
+    from gateway.broker.outbox import Outbox
+    from gateway.broker.packets import Connect
+    from gateway.eventlog.log import EventLog
+    from gateway.ingest.ingest import Ingest
+
+_SWEEP_INTERVAL_S = 1.0
+_CLOSE_TIMEOUT_S = 2.0
+_KEEP_ALIVE_FACTOR = 1.5
+"""MQTT 3.1.1 section 3.1.2.10."""
+_BACKLOG = 1024
+
+logger = logging.getLogger(__name__)
+
+
+class BrokerStatus(NamedTuple):
+    """A look at the broker."""
+
+    listen: list[str]
+    connections: int
+    clients: int
+    accepted: int
+    """Connections since the start."""
+    refused_logins: int
+    violations: int
+    """Connections closed because of what the client sent."""
+    deliveries_dropped: int
+
+
+class Broker:
+    """The embedded broker. `open` it, `run` it in the TaskGroup, `close` it."""
+
+    def __init__(self, config: BrokerConfig, log: EventLog, ingest: Ingest) -> None:
+        self._config = config
+        self._ingest = ingest
+        self._rights = Rights()
+        self._delivery = Delivery(config, log.retained)
+        self._sessions = Sessions(log, self._delivery)
+        self._login = Login(
+            config.users, allow_anonymous=config.allow_anonymous, parallel_max=config.logins_parallel_max
+        )
+        self._connections: set[Connection] = set()
+        self._clients: dict[str, Connection] = {}
+        self._pipes: dict[Connection, Pipe] = {}
+        self._serving: dict[Connection, asyncio.Task[None]] = {}
+        self._servers: list[asyncio.Server] = []
+        self.addresses: list[Listen] = []
+        """Where it listens; a port 0 in the configuration is replaced by the port the system chose."""
+        self._stopping = False
+        self._accepted = self._refused_logins = self._violations = 0
+
+    # --- life ---
+
+    async def open(self) -> None:
+        """Start the session engine and listen.
+
+        Raises:
+            ConfigError: an address cannot be listened on.
+        """
+        await self._sessions.open()
+        self._ingest.on_committed(self._delivery.deliver)
+        for address in self._config.addresses():
+            self._servers.append(await self._listen(address))
+
+    async def run(self) -> None:
+        """Close connections that are silent for too long, until cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
+            self._sweep(time.monotonic())
+
+    async def close(self) -> None:
+        """Stop listening and close every connection; no will is published, because the devices did not disappear."""
+        self._stopping = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.close("the gateway stops")
+        if self._serving:
+            await asyncio.wait(self._serving.values(), timeout=_CLOSE_TIMEOUT_S)
+        for connection in list(self._connections):
+            connection.abort("the gateway stops")
+        for task in list(self._serving.values()):
+            task.cancel()
+        self._login.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._sessions.close()
+
+    def status(self) -> BrokerStatus:
+        """A look at the broker."""
+        return BrokerStatus(
+            [str(address) for address in self.addresses],
+            len(self._connections),
+            len(self._clients),
+            self._accepted,
+            self._refused_logins,
+            self._violations,
+            self._delivery.dropped,
+        )
+
+    # --- what connections tell ---
+
+    def connecting(self, connection: Connection, connect: Connect) -> None:
+        """A CONNECT came: admit the client, or turn it away."""
+        if (connect.protocol, connect.level) != ("MQTT", 4):
+            connection.send(packets.write_connack(packets.BAD_PROTOCOL_LEVEL))
+            connection.close(f"protocol {connect.protocol!r} level {connect.level}; this broker speaks MQTT 3.1.1")
+            return
+        if not connect.client_id and not connect.clean_session:
+            connection.send(packets.write_connack(packets.BAD_CLIENT_ID))
+            connection.close("no client identifier and no clean session")
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(connection, connect))
+        self._serving[connection] = task
+        task.add_done_callback(lambda _: self._serving.pop(connection, None))
+
+    def control(self, connection: Connection, packet: bytes) -> None:
+        """A packet for the session engine came."""
+        pipe = self._pipes.get(connection)
+        if pipe is not None:
+            pipe.feed(packet)
+
+    def outbox(self, client_id: str) -> Outbox | None:
+        """Deliveries of a client, if it ever subscribed."""
+        return self._delivery.outbox(client_id) if self._delivery.subscriptions(client_id) else None
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone: its will is published, its session engine told."""
+        self._connections.discard(connection)
+        pipe = self._pipes.pop(connection, None)
+        if pipe is not None:
+            pipe.feed_eof()
+        connect, client_id = connection.connect, connection.client_id
+        if self._clients.get(client_id) is connection:
+            del self._clients[client_id]
+        if connect is None:
+            return
+        self._delivery.detach(client_id)
+        if connect.clean_session:
+            self._delivery.forget(client_id)
+            self._ingest.discard(client_id)
+        will = connect.will
+        if will is not None and not connection.left_cleanly and not self._stopping:
+            self._ingest.accept(client_id, will.topic, will.qos, will.payload, retain=will.retain)
+
+    # --- admitting ---
+
+    async def _serve(self, connection: Connection, connect: Connect) -> None:
+        """The one supervisor: whatever goes wrong in here ends one connection and nothing else."""
+        client_id = connect.client_id or f"auto-{secrets.token_hex(8)}"
+        try:
+            if await self._admit(connection, connect, client_id):
+                await self._run_session(connection, connect, client_id)
+        except LogError as error:
+            connection.send(packets.write_connack(packets.UNAVAILABLE))
+            connection.close(str(error))
+        except Exception:
+            logger.exception("a session failed; its connection is closed", extra={"client_id": client_id})
+            connection.abort("an error in the gateway")
+
+    async def _admit(self, connection: Connection, connect: Connect, client_id: str) -> bool:
+        if not await self._login.admits(connect.username, connect.password):
+            self._refused_logins += 1
+            code = packets.NOT_AUTHORIZED if connect.username is None else packets.BAD_LOGIN
+            connection.send(packets.write_connack(code))
+            connection.close("login refused")
+            logger.warning(
+                "login refused",
+                extra={"client_id": client_id, "username": connect.username, "peer": connection.peer[0]},
+            )
+            return False
+        if connect.will is not None and not self._rights.may_publish(client_id, connect.will.topic):
+            connection.send(packets.write_connack(packets.NOT_AUTHORIZED))
+            connection.close(f"may not publish its will to {connect.will.topic!r}")
+            return False
+        await self._take_over(client_id)
+        if connection.closing:
+            return False
+        self._clients[client_id] = connection
+        connection.client_id = client_id
+        return True
+
+    async def _take_over(self, client_id: str) -> None:
+        """Close an older connection of the same client (section 3.1.4)."""
+        while (older := self._clients.get(client_id)) is not None:
+            older.close("another connection with the same client identifier took over")
+            serving = self._serving.get(older)
+            try:
+                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                    await older.closed.wait()
+            except TimeoutError:
+                older.abort(older.reason)
+                await older.closed.wait()
+            if serving is not None:  # the session engine must have let go of the older one
+                await asyncio.wait([serving], timeout=_CLOSE_TIMEOUT_S)
+
+    async def _run_session(self, connection: Connection, connect: Connect, client_id: str) -> None:
+        if connect.clean_session:
+            self._ingest.discard(client_id)
+        await self._sessions.begin(client_id, clean_session=connect.clean_session)
+        if connection.closing:
+            return
+        pipe = self._pipes[connection] = Pipe()
+
+        def answer(data: bytes) -> None:
+            connection.send(data)
+            if connection.connect is None:  # this was the CONNACK
+                connection.admit(connect, client_id)
+                self._delivery.attach(client_id, connection)
+
+        await self._sessions.serve(
+            client_id, pipe, Answer(answer, connection.peer), clean_session=connect.clean_session
+        )
+        connection.close(connection.reason)
+
+    # --- sockets ---
+
+    async def _listen(self, address: Listen) -> asyncio.Server:
+        def accept() -> asyncio.Protocol:
+            connection = Connection(self, self._ingest, self._rights, self._config, time.monotonic)
+            self._accepted += 1
+            self._connections.add(connection)
+            if address.scheme == "ws":
+                return WebSocketServer(connection, self._config.packet_bytes_max + 5)
+            return connection
+
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                accept, address.host, address.port, backlog=_BACKLOG, reuse_address=True
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"broker.listen: cannot listen on {address}: {error.strerror or error}",
+                "Another program may use the port (see: ss -ltnp). Stop it, or write another one into broker.listen.",
+            ) from error
+        port = server.sockets[0].getsockname()[1]
+        self.addresses.append(address._replace(port=port))
+        return server
+
+    def _sweep(self, now_s: float) -> None:
+        for connection in list(self._connections):
+            silent_s = now_s - connection.heard_s
+            if connection.closing:
+                if silent_s > _CLOSE_TIMEOUT_S:  # it does not take what it is owed
+                    connection.abort(connection.reason)
+            elif connection.connect is None:
+                if silent_s > self._config.connect_timeout_s:
+                    connection.abort("not admitted in time")
+            elif 0 < connection.connect.keep_alive_s * _KEEP_ALIVE_FACTOR < silent_s:
+                connection.abort("nothing heard for one and a half times its keep-alive")

@@ -1,0 +1,92 @@
+"""What an operator may set about the broker (section `[broker]`)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+_DEFAULT_PORTS = {"mqtt": 1883, "ws": 8083}
+_TLS_SCHEMES = ("mqtts", "wss")
+
+
+class Listen(NamedTuple):
+    """One address devices connect to."""
+
+    scheme: str
+    """`mqtt` (TCP) or `ws` (WebSocket)."""
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_listen(url: str) -> Listen:
+    """Read a listen address such as `mqtt://127.0.0.1:1883` or `ws://[::1]:8083`.
+
+    Raises:
+        ValueError: it is not one, with what to write instead.
+    """
+    parts = urlsplit(url)
+    if parts.scheme in _TLS_SCHEMES:
+        raise ValueError(f"{url!r}: TLS listeners are not there yet; write mqtt:// or ws://")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError(
+            f"{url!r} is no listen address; write for example 'mqtt://127.0.0.1:1883' or 'ws://127.0.0.1:8083'"
+        )
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r}: the port must be a number from 0 to 65535") from error
+    return Listen(parts.scheme, parts.hostname, _DEFAULT_PORTS[parts.scheme] if port is None else port)
+
+
+class BrokerConfig(BaseModel):
+    """Where devices connect, who may, and the limits each of them has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    listen: list[str] = Field(default=["mqtt://127.0.0.1:1883"], min_length=1)
+    """Addresses: `mqtt://host:port`, `ws://host:port`."""
+    allow_anonymous: bool = False
+    """Whether a client without a user name is let in."""
+    users: dict[str, str] = {}
+    """User name and argon2 hash of the password; `gateway devices hash NAME` makes the line."""
+    connections_max: int = Field(default=8000, ge=1)
+    """Connections in all; one more is closed at once."""
+    connect_timeout_s: float = Field(default=10, gt=0)
+    """Time a connection has from its beginning until it is admitted."""
+    packet_bytes_max: int = Field(default=266_240, ge=1024, le=268_435_455)
+    """Largest packet taken, checked at its header; the default leaves room for 256 KiB of payload and its topic."""
+    logins_parallel_max: int = Field(default=2, ge=1)
+    """Password checks at a time; each costs tens of milliseconds and the memory its hash was made with."""
+    subscriber_queue_events_max: int = Field(default=1000, ge=1)
+    """Events waiting for one local subscriber at QoS 1 and 2, connected or not; the oldest goes when it is full."""
+    subscriber_queue_bytes_max: int = Field(default=1024 * 1024, ge=1024)
+    """The same limit in payload bytes."""
+    subscriber_inflight_max: int = Field(default=100, ge=1, le=65_535)
+    """Events sent to one local subscriber and not yet acknowledged."""
+    subscriber_buffer_bytes_max: int = Field(default=1024 * 1024, ge=1024)
+    """Bytes the socket of a local subscriber may owe; beyond it QoS 0 events are dropped, others wait."""
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_can_be_read(cls, urls: list[str]) -> list[str]:
+        for url in urls:
+            parse_listen(url)
+        return urls
+
+    @field_validator("users")
+    @classmethod
+    def _users_are_hashes(cls, users: dict[str, str]) -> dict[str, str]:
+        for name, value in users.items():
+            if not value.startswith("$argon2"):
+                raise ValueError(f"{name!r} is not an argon2 hash; make one with: gateway devices hash {name}")
+        return users
+
+    def addresses(self) -> list[Listen]:
+        """`listen`, read."""
+        return [parse_listen(url) for url in self.listen]

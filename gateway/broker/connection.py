@@ -1,0 +1,297 @@
+"""One device's connection: bytes in, events and acknowledgements out.
+
+Its life: waiting for CONNECT, held (what arrives is kept, the socket is not read) until the front has admitted it,
+open, closed. A packet that breaks the protocol closes this connection and nothing after it is read. PUBACK, PUBREC and
+PUBCOMP are receipts: `Ingest` hands them out after the COMMIT, and only then are they written.
+
+Backpressure both ways: a full log or a device that does not read its acknowledgements stops the reading from its
+socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.broker import packets
+from gateway.errors import ProtocolViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.broker.config import BrokerConfig
+    from gateway.broker.outbox import Outbox
+    from gateway.broker.packets import Connect
+    from gateway.broker.rights import Rights
+    from gateway.ingest.ingest import Ingest
+
+_CACHED_TOPICS_MAX = 1000
+
+logger = logging.getLogger(__name__)
+
+
+class Front(Protocol):
+    """Whoever owns the connections."""
+
+    def connecting(self, connection: Connection, connect: Connect) -> None:
+        """A CONNECT came; the connection is held until `admit` or `close`."""
+        ...
+
+    def control(self, connection: Connection, packet: bytes) -> None:
+        """A SUBSCRIBE, UNSUBSCRIBE or DISCONNECT came."""
+        ...
+
+    def outbox(self, client_id: str) -> Outbox | None:
+        """Deliveries of a client, if it ever subscribed."""
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is gone."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """One network connection. `Wire` for its outbox, `Source` for ingest."""
+
+    def __init__(
+        self, front: Front, ingest: Ingest, rights: Rights, config: BrokerConfig, now: Callable[[], float]
+    ) -> None:
+        self._front = front
+        self._ingest = ingest
+        self._rights = rights
+        self._config = config
+        self._now = now
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._awaited_bytes = 0
+        self._held = False
+        self._waits_for_room = False
+        self._waits_for_reader = False
+        self._topics: dict[bytes, str] = {}
+        self.client_id = ""
+        self.connect: Connect | None = None
+        """Set when the client has been admitted."""
+        self.peer: tuple[str, int] = ("", 0)
+        self.left_cleanly = False
+        """Whether a DISCONNECT came: no will then."""
+        self.reason = "connection lost"
+        """Why it ended."""
+        self.heard_s = now()
+        """When the client was last heard of (monotonic seconds)."""
+        self.closed = asyncio.Event()
+
+    # --- what the socket tells ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        self._transport = transport  # type: ignore[assignment]
+        peer = transport.get_extra_info("peername")
+        self.peer = (str(peer[0]), int(peer[1])) if peer else ("", 0)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came: handle every whole packet in them, keep the rest."""
+        self.heard_s = self._now()
+        if self._buffer or self._held:
+            self._buffer += data
+            if self._held or len(self._buffer) < self._awaited_bytes:
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        try:
+            rest = self._consume(data)
+        except ProtocolViolation as violation:
+            self.close(str(violation))
+            return
+        if rest < len(data) and not self.closing:
+            self._buffer += data[rest:]
+        self._steer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        if exc is not None:
+            self.reason = f"connection lost: {exc}"
+        self._ingest.forget(self)
+        self._buffer.clear()
+        self.closed.set()
+        self._front.closed(self)
+
+    def pause_writing(self) -> None:
+        """The client does not read what it is sent: do not read what it sends."""
+        self._waits_for_reader = True
+        self._steer()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._waits_for_reader = False
+        self._steer()
+
+    # --- what the gateway tells ---
+
+    def admit(self, connect: Connect, client_id: str) -> None:
+        """The client is who it says: handle what it has sent since its CONNECT."""
+        self.connect = connect
+        self.client_id = client_id
+        self._held = False
+        self.data_received(b"")
+
+    def send(self, data: bytes | bytearray) -> None:
+        """Write to the socket; nothing happens if it is closed."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    committed = send
+    """A receipt is the acknowledgement to write."""
+
+    def owed_bytes(self) -> int:
+        """Bytes written and not yet taken by the network."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def relieve(self) -> None:
+        """There is room in the log again."""
+        self._waits_for_room = False
+        self._steer()
+
+    def close(self, reason: str) -> None:
+        """Close after what was written is out; nothing more is read."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self.reason = reason
+        self._transport.close()
+
+    def abort(self, reason: str) -> None:
+        """Close at once, whatever is still to be written."""
+        if self._transport is not None:
+            self.reason = reason
+            self._transport.abort()
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing more is read or written."""
+        return self._transport is None or self._transport.is_closing()
+
+    # --- packets ---
+
+    def _consume(self, data: bytes) -> int:
+        """Handle every whole packet in `data`; returns where the first incomplete one begins."""
+        at, size = 0, len(data)
+        receipts = bytearray()
+        stamp = self._ingest.now()
+        try:
+            while at < size and not self._held and not self.closing:
+                header = packets.read_header(data, at, self._config.packet_bytes_max)
+                if header is None:
+                    self._awaited_bytes = size - at + 1
+                    break
+                kind, flags, start, end = header
+                if end > size:
+                    self._awaited_bytes = end - at
+                    break
+                if kind == packets.PUBLISH and self.connect is not None:
+                    receipts += self._publish(stamp, flags, data, start, end)
+                elif kind == packets.PUBREL and self.connect is not None:
+                    receipts += self._release(data[start:end])
+                else:
+                    self._handle(kind, data[at:end], data[start:end])
+                at = end
+        finally:
+            if receipts:
+                self._ingest.ask_receipt(self, receipts)
+        return at
+
+    def _publish(self, stamp: tuple[int, int], flags: int, data: bytes, start: int, end: int) -> bytes:
+        """Take a message in; returns the receipt that is due when it is on disk."""
+        topic_end = start + 2 + int.from_bytes(data[start : start + 2])
+        qos = flags >> 1 & 3
+        body = topic_end + 2 if qos else topic_end
+        if body > end or end - start < 2 or qos == 3:
+            raise ProtocolViolation("PUBLISH is shorter than its fields, or has QoS 3")
+        raw = data[start + 2 : topic_end]
+        topic = self._topics.get(raw) or self._admit_topic(raw)
+        retain = bool(flags & 1)
+        if qos == 0:
+            self._ingest.append(*stamp, self.client_id, topic, 0, retain, data[body:end])
+            return b""
+        raw_id = data[topic_end:body]
+        if raw_id == b"\0\0":
+            raise ProtocolViolation("packet identifier 0")
+        if qos == 1:
+            self._ingest.append(*stamp, self.client_id, topic, 1, retain, data[body:end])
+            return b"\x40\x02" + raw_id
+        packet_id = int.from_bytes(raw_id)
+        if not self._ingest.is_repeat(self.client_id, packet_id):
+            seq = self._ingest.append(*stamp, self.client_id, topic, 2, retain, data[body:end])
+            self._ingest.mark(self.client_id, packet_id, seq)
+        return packets.write_ack(packets.PUBREC, packet_id)
+
+    def _release(self, body: bytes) -> bytes:
+        packet_id = packets.read_packet_id(body)
+        self._ingest.release(self.client_id, packet_id)
+        return packets.write_ack(packets.PUBCOMP, packet_id)
+
+    def _admit_topic(self, raw: bytes) -> str:
+        topic = packets.read_topic(raw)
+        if not self._rights.may_publish(self.client_id, topic):
+            raise ProtocolViolation(f"{self.client_id!r} may not publish to {topic!r}")
+        if len(self._topics) >= _CACHED_TOPICS_MAX:
+            self._topics.clear()
+        self._topics[raw] = topic
+        return topic
+
+    def _handle(self, kind: int, packet: bytes, body: bytes) -> None:
+        if self.connect is None:
+            if kind != packets.CONNECT:
+                raise ProtocolViolation("the first packet is not CONNECT")
+            self._held = True
+            self._front.connecting(self, packets.read_connect(body))
+        elif kind == packets.PINGREQ:
+            _expect_empty(body)
+            self.send(packets.PINGRESP_PACKET)
+        elif kind in {packets.PUBACK, packets.PUBCOMP, packets.PUBREC}:
+            self._handle_ack(kind, packets.read_packet_id(body))
+        elif kind == packets.CONNECT:
+            raise ProtocolViolation("a second CONNECT")
+        else:
+            self._handle_control(kind, packet, body)
+
+    def _handle_ack(self, kind: int, packet_id: int) -> None:
+        outbox = self._front.outbox(self.client_id)
+        if outbox is None:
+            return
+        if kind == packets.PUBREC:
+            outbox.received(packet_id)
+        else:
+            outbox.acknowledged(packet_id)
+
+    def _handle_control(self, kind: int, packet: bytes, body: bytes) -> None:
+        if kind == packets.SUBSCRIBE:
+            for topic_filter, _ in packets.read_subscribe(body):
+                if not self._rights.may_subscribe(self.client_id, topic_filter):
+                    raise ProtocolViolation(f"{self.client_id!r} may not subscribe to {topic_filter!r}")
+        elif kind == packets.UNSUBSCRIBE:
+            packets.read_unsubscribe(body)
+        else:
+            _expect_empty(body)
+            self.left_cleanly = True
+        self._front.control(self, packet)
+        if self.left_cleanly:
+            self.close("disconnected by the client")
+
+    # --- backpressure ---
+
+    def _steer(self) -> None:
+        """Read from the socket or not, by what is full at the moment."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not self._waits_for_room and self._ingest.congested:
+            self._waits_for_room = True
+            self._ingest.wait_for_room(self)
+        if self._held or self._waits_for_room or self._waits_for_reader:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+
+def _expect_empty(body: bytes) -> None:
+    if body:
+        raise ProtocolViolation("a packet without fields has a body")

@@ -1,0 +1,133 @@
+"""From committed events to the local subscribers that want them.
+
+A topic finds its subscribers through an index and a small cache; an event that nobody subscribes to costs one look-up,
+and without any subscriber nothing. A subscriber with overlapping filters gets an event once, at the highest QoS it was
+granted, and never at a higher one than the event was published with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.broker.outbox import Message, Outbox
+from gateway.topics import FilterIndex, matches
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.broker.config import BrokerConfig
+    from gateway.broker.outbox import Wire
+    from gateway.event import Event
+    from gateway.eventlog.state import Retained
+
+_CACHED_TOPICS_MAX = 10_000
+
+
+class Delivery:
+    """Subscriptions and outboxes of all local subscribers."""
+
+    def __init__(self, config: BrokerConfig, retained: Mapping[str, Retained]) -> None:
+        """Deliver from now on; `retained` is looked at whenever somebody subscribes."""
+        self._config = config
+        self._retained = retained
+        self._index: FilterIndex[str] = FilterIndex()
+        self._filters: dict[str, dict[str, int]] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._wires: dict[str, Wire] = {}
+        self._targets: dict[str, list[tuple[Outbox, int]]] = {}
+        self._dropped_before = 0
+
+    def subscriptions(self, client_id: str) -> dict[str, int]:
+        """A client's filters and the QoS granted to each."""
+        return self._filters.get(client_id, {})
+
+    def subscribe(self, client_id: str, topic_filter: str, qos: int) -> None:
+        """Add a subscription, or replace the one with the same filter."""
+        filters = self._filters.setdefault(client_id, {})
+        if topic_filter not in filters:
+            self._index.add(topic_filter, client_id)
+        filters[topic_filter] = qos
+        self._targets.clear()
+
+    def unsubscribe(self, client_id: str, topic_filter: str) -> bool:
+        """Remove a subscription; False if there was none."""
+        filters = self._filters.get(client_id)
+        if filters is None or topic_filter not in filters:
+            return False
+        del filters[topic_filter]
+        if not filters:
+            del self._filters[client_id]
+        self._index.remove(topic_filter, client_id)
+        self._targets.clear()
+        return True
+
+    def forget(self, client_id: str) -> None:
+        """The client's session is over: its subscriptions and whatever waits for it go."""
+        for topic_filter in list(self.subscriptions(client_id)):
+            self.unsubscribe(client_id, topic_filter)
+        outbox = self._outboxes.pop(client_id, None)
+        if outbox is not None:
+            self._dropped_before += outbox.dropped
+            self._targets.clear()
+
+    def outbox(self, client_id: str) -> Outbox:
+        """The client's outbox, made at its first use."""
+        outbox = self._outboxes.get(client_id)
+        if outbox is None:
+            outbox = self._outboxes[client_id] = Outbox(client_id, self._config)
+            if client_id in self._wires:
+                outbox.attach(self._wires[client_id])
+        return outbox
+
+    def attach(self, client_id: str, wire: Wire) -> None:
+        """The client is connected: whatever waits for it is sent."""
+        self._wires[client_id] = wire
+        outbox = self._outboxes.get(client_id)
+        if outbox is not None:
+            outbox.attach(wire)
+
+    def detach(self, client_id: str) -> None:
+        """The client is gone, its session may stay."""
+        self._wires.pop(client_id, None)
+        outbox = self._outboxes.get(client_id)
+        if outbox is not None:
+            outbox.detach()
+
+    def send_retained(self, client_id: str, topic_filter: str, qos: int) -> None:
+        """Send the retained messages that a new subscription matches (section 3.3.1.3)."""
+        outbox = self.outbox(client_id)
+        for message in list(self._retained.values()):
+            if matches(topic_filter, message.topic):
+                outbox.add(Message(message.topic, message.payload, min(qos, message.qos), retain=True))
+        outbox.flush()
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Give committed events to whoever subscribes to them; called once a commit."""
+        if not self._filters:
+            return
+        touched: dict[str, Outbox] = {}
+        for event in events:
+            targets = self._targets.get(event.topic)
+            if targets is None:
+                targets = self._find_targets(event.topic)
+            for outbox, qos in targets:
+                outbox.add(Message(event.topic, event.payload, min(qos, event.qos), retain=False))
+                touched[outbox.client_id] = outbox
+        for outbox in touched.values():
+            outbox.flush()
+
+    @property
+    def dropped(self) -> int:
+        """Deliveries given up because a subscriber's limit was reached, since the start."""
+        return self._dropped_before + sum(outbox.dropped for outbox in self._outboxes.values())
+
+    def _find_targets(self, topic: str) -> list[tuple[Outbox, int]]:
+        granted: dict[str, int] = {}
+        for client_id in self._index.match(topic):
+            granted[client_id] = max(
+                qos for topic_filter, qos in self._filters[client_id].items() if matches(topic_filter, topic)
+            )
+        if len(self._targets) >= _CACHED_TOPICS_MAX:
+            self._targets.clear()
+        targets = self._targets[topic] = [(self.outbox(client_id), qos) for client_id, qos in granted.items()]
+        return targets

@@ -1,0 +1,106 @@
+"""Where every message becomes an event.
+
+Promises: a receipt asked for here is handed out only after the COMMIT that made its event durable; a QoS 2 message is
+stored once however often it is sent, also across a restart; nobody can bring more than the disk takes, because
+whoever brings too much is told to stop reading its socket until there is room.
+
+It knows of no socket and no packet: those who bring messages implement `Source`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.clock import Clock
+    from gateway.event import Event
+    from gateway.eventlog.log import EventLog
+
+
+class Source(Protocol):
+    """Somebody who brings messages and can be told to stop for a while."""
+
+    def committed(self, receipt: bytes | bytearray) -> None:
+        """Everything that `receipt` stands for is on disk."""
+        ...
+
+    def relieve(self) -> None:
+        """There is room again: go on reading."""
+        ...
+
+
+class Ingest:
+    """Takes messages in. All methods are called in the event loop and return at once."""
+
+    def __init__(self, log: EventLog, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._waiting: set[Source] = set()
+        self._inbound: dict[str, set[int]] = {}
+        for client_id, packet_id in log.inbound:
+            self._inbound.setdefault(client_id, set()).add(packet_id)
+        log.on_committed.append(self._relieve)
+        self.append = log.intake.append
+        """`append(received_ns, mono_ns, client_id, topic, qos, retain, payload)`: a message becomes an event. Bound
+        here without a wrapper, because it is called for every message (see `GroupCommit.append`)."""
+        self.ask_receipt = log.intake.ask_receipt
+        """`ask_receipt(source, receipt)`: see `GroupCommit.ask_receipt`."""
+
+    def now(self) -> tuple[int, int]:
+        """Wall clock and time since boot, both in nanoseconds, to stamp messages read together."""
+        return self._clock.wall_ns(), self._clock.mono_ns()
+
+    def accept(self, client_id: str, topic: str, qos: int, payload: bytes, *, retain: bool) -> int:
+        """Take in a single message nobody waits for, a will say; returns its sequence number."""
+        received_ns, mono_ns = self.now()
+        return self.append(received_ns, mono_ns, client_id, topic, qos, retain, payload)
+
+    def is_repeat(self, client_id: str, packet_id: int) -> bool:
+        """Whether a QoS 2 message with this packet id is stored already and waits for its release."""
+        known = self._inbound.get(client_id)
+        return known is not None and packet_id in known
+
+    def mark(self, client_id: str, packet_id: int, seq: int) -> None:
+        """A QoS 2 message was taken in as event `seq`; its packet id is stored with it."""
+        self._inbound.setdefault(client_id, set()).add(packet_id)
+        self._log.intake.mark_inbound(client_id, packet_id, seq)
+
+    def release(self, client_id: str, packet_id: int) -> None:
+        """The device will not send this QoS 2 message again; the id is free once this is on disk."""
+        known = self._inbound.get(client_id)
+        if known is None or packet_id not in known:
+            return
+        known.remove(packet_id)
+        if not known:
+            del self._inbound[client_id]
+        self._log.intake.mark_inbound(client_id, packet_id, 0)
+
+    def discard(self, client_id: str) -> None:
+        """The device's session is over: its packet ids mean nothing any more (MQTT 3.1.1 section 3.1.2.4)."""
+        if self._inbound.pop(client_id, None):
+            self._log.intake.mark_inbound(client_id, 0, 0)
+
+    @property
+    def congested(self) -> bool:
+        """Whether more waits for the disk than it may; call `wait_for_room` then."""
+        return self._log.intake.congested
+
+    def wait_for_room(self, source: Source) -> None:
+        """Remember to tell `source` when there is room again."""
+        self._waiting.add(source)
+
+    def forget(self, source: Source) -> None:
+        """`source` is gone."""
+        self._waiting.discard(source)
+
+    def on_committed(self, tell: Callable[[Sequence[Event]], None]) -> None:
+        """Have `tell` called with the events of every commit."""
+        self._log.on_committed.append(tell)
+
+    def _relieve(self, _: Sequence[Event]) -> None:
+        if self._waiting and not self._log.intake.congested:
+            waiting, self._waiting = self._waiting, set()
+            for source in waiting:
+                source.relieve()
