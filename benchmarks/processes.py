@@ -107,6 +107,7 @@ class Worker:
             stdout=subprocess.PIPE,
             cwd=ROOT,
         )
+        self._output = b""
 
     def __enter__(self) -> Self:
         return self
@@ -133,12 +134,15 @@ class Worker:
         Raises:
             BenchmarkError: it ended, said what went wrong, or was silent for `timeout_s`.
         """
-        stdout: IO[bytes] = self._pipe(self._child.stdout)
-        if not select.select([stdout], [], [], timeout_s)[0]:
-            raise BenchmarkError(f"{self._name} was silent for {timeout_s:g} s")
-        line = stdout.readline()
-        if not line:
-            raise BenchmarkError(f"{self._name} ended with {self._child.wait(10)}")
+        stdout, deadline = self._pipe(self._child.stdout).fileno(), time.monotonic() + timeout_s
+        while b"\n" not in self._output:
+            if not select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise BenchmarkError(f"{self._name} was silent for {timeout_s:g} s")
+            data = os.read(stdout, 1 << 20)
+            if not data:
+                raise BenchmarkError(f"{self._name} ended with {self._child.wait(10)}")
+            self._output += data
+        line, _, self._output = self._output.partition(b"\n")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise BenchmarkError(f"{self._name}: {reply['error']}")
