@@ -16,6 +16,7 @@ import typer
 from device_sims.clock import Clock
 from device_sims.endpoint import Endpoint, parse_endpoint, read_credentials
 from device_sims.errors import SimsError
+from device_sims.event_loop import run_to_end
 from device_sims.fleet import Fleet, load_fleet
 from device_sims.fleet_files import find_fleet, shipped_fleets
 from device_sims.fleet_run import Limits, Outcome, Stopping, run_fleet
@@ -74,7 +75,7 @@ def run(
         wanted = load_fleet(find_fleet(fleet)).adjusted(rate_factor=rate, qos=qos)
         endpoint = parse_endpoint(url, read_credentials(username, password_file))
         raise_open_files_limit(wanted.device_count)
-        outcome = asyncio.run(_run(wanted, endpoint, ledger, Limits(duration, settle)))
+        outcome = run_to_end(_run(wanted, endpoint, ledger, Limits(duration, settle)))
         facts = run_facts(wanted.fleet.name, wanted.device_count, outcome)
         show(facts, facts_table(facts), as_json=as_json)
         if outcome.progress.connections == 0:
@@ -141,7 +142,7 @@ def verify(
                 tally.deliver(device, n)
             subscribing = (endpoint, _session_name(ledger), topic)
             patience = Patience(idle, timeout, accept_unfinished)
-            finding = asyncio.run(_verify(ledger, subscribing, tally, recording, patience))
+            finding = run_to_end(_verify(ledger, subscribing, tally, recording, patience))
         finally:
             if recording is not None:
                 recording.close()

@@ -96,7 +96,9 @@ async def open_connection(endpoint: Endpoint, as_client: Client) -> AsyncIterato
     try:
         await client.__aenter__()
     except aiomqtt.MqttError as error:
-        await _hang_up(client)
+        # Only an unanswered CONNECT leaves a socket behind. The library offers no other way to see whether it did.
+        if client._client.socket() is not None:  # noqa: SLF001
+            await _hang_up(client)
         raise ConnectionLost(f"not connected: {error}") from error
     try:
         yield Connection(client)
@@ -132,9 +134,9 @@ def _new_client(endpoint: Endpoint, as_client: Client) -> aiomqtt.Client:
 
 
 async def _hang_up(client: aiomqtt.Client) -> None:
-    """Close the socket of a client whose CONNECT was not answered in time.
+    """Close the socket of a client whose CONNECT was not answered in time; the library leaves it open.
 
-    The library leaves it open. An error here says only that the broker did not answer this either.
+    An error here says only that the broker did not answer this either.
     """
     client.timeout = HANG_UP_TIMEOUT_S
     with contextlib.suppress(aiomqtt.MqttError):

@@ -24,14 +24,14 @@ class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
-    count: int = Field(ge=1, le=9999)
+    count: int = Field(ge=1, le=9999, strict=True)
     profile: str
-    rate_hz: float = Field(gt=0, le=1000, allow_inf_nan=False)
-    jitter: float = Field(default=0.1, ge=0, le=1)
-    qos: int = Field(default=1, ge=0, le=2)
-    inflight_max: int = Field(default=10, ge=1, le=1000)
-    buffer_events_max: int = Field(default=1000, ge=1, le=1_000_000)
-    retain: bool = False
+    rate_hz: float = Field(gt=0, le=1000, allow_inf_nan=False, strict=True)
+    jitter: float = Field(default=0.1, ge=0, le=1, strict=True)
+    qos: int = Field(default=1, ge=0, le=2, strict=True)
+    inflight_max: int = Field(default=10, ge=1, le=1000, strict=True)
+    buffer_events_max: int = Field(default=1000, ge=1, le=1_000_000, strict=True)
+    retain: bool = Field(default=False, strict=True)
 
     @field_validator("profile")
     @classmethod
@@ -47,7 +47,7 @@ class Heading(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
-    seed: int = 1
+    seed: int = Field(default=1, ge=-(2**63), lt=2**63, strict=True)
     topic: str = "devices/{device}/{profile}"
 
     @field_validator("topic")
@@ -68,10 +68,12 @@ class Fleet(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fleet: Heading
-    groups: Annotated[tuple[Group, ...], Field(min_length=1)]
+    groups: tuple[Group, ...]
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _has_distinct_groups(self) -> Self:
+        if not self.groups:
+            raise ValueError("a fleet without devices; add a [[groups]] table")
         names = [group.name for group in self.groups]
         for name in names:
             if names.count(name) > 1:

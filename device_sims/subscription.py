@@ -88,7 +88,7 @@ class Subscription:
         if granted != [QOS]:
             raise SimsError(
                 f"{self.endpoint} does not grant a subscription to {self.topic!r} at QoS 1 (it answered {granted})",
-                hint="check --topic and what the user may read; below QoS 1 a broker may drop copies, which looks like loss",
+                hint="check --topic and what the user may read; below QoS 1 a broker may drop copies",
             )
         self.subscribed += 1
         self.is_up = True
