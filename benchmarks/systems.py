@@ -21,9 +21,6 @@ data_dir = "{folder}/data"
 listen = ["mqtt://127.0.0.1:{port}"]
 allow_anonymous = true
 
-[api]
-listen = "127.0.0.1:{api_port}"
-
 [upstreams.bench]
 type = "mqtt"
 url = "mqtt://127.0.0.1:{upstream_port}"
@@ -77,7 +74,7 @@ def start_gateway(folder: Path, upstream_port: int) -> Server:
         raise BenchmarkError(f"no console script {script.name} beside {sys.executable}: pip install -e .")
     port = free_port()
     config = folder / "gateway.toml"
-    config.write_text(GATEWAY.format(folder=folder, port=port, api_port=free_port(), upstream_port=upstream_port))
+    config.write_text(GATEWAY.format(folder=folder, port=port, upstream_port=upstream_port))
     return Server("gateway", [str(script), "run", "--config", str(config)], port, folder / "gateway.log")
 
 
