@@ -20,7 +20,7 @@ def is_valid_topic(topic: str) -> bool:
 
 
 def is_valid_filter(topic_filter: str) -> bool:
-    """Whether `topic_filter` may be subscribed to: as a topic, but a level may be '+', and the last one '#'."""
+    """Whether `topic_filter` may be subscribed to: a topic whose levels may be "+", and the last one "#"."""
     if not _is_valid_string(topic_filter):
         return False
     if "#" not in topic_filter and "+" not in topic_filter:

@@ -1,0 +1,33 @@
+"""What a forwarder tells about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["connecting", "connected", "unreachable", "busy", "blocked", "stalled", "stopped"]
+"""`connected` means that events go through, or that none wait; a connection alone does not end a trouble.
+`stalled` means that nothing moves, on the upstream's side or on the disk's; the reason tells which."""
+
+
+@dataclass(slots=True)
+class ForwarderStatus:
+    """A snapshot of one forwarder. Counters run since the start of the process."""
+
+    name: str
+    kind: str
+    url: str
+    cursor: int
+    """Every event up to this seq is taken, quarantined or filtered."""
+    state: State = "connecting"
+    reason: str = ""
+    """What the last error said; empty once events go through again."""
+    since_mono_ns: int = 0
+    """When the state was entered."""
+    acknowledged_mono_ns: int | None = None
+    """When the upstream last took an event; None before the first."""
+    forwarded: int = field(default=0, metadata={"description": "events the upstream has taken"})
+    filtered: int = field(default=0, metadata={"description": "events not meant for the upstream"})
+    quarantined: int = field(default=0, metadata={"description": "events the upstream can never take"})
+    reconnects: int = field(default=0, metadata={"description": "connections made after the first"})
+    stalls: int = field(default=0, metadata={"description": "connections dropped because nothing was acknowledged"})

@@ -1,0 +1,192 @@
+"""An MQTT server as upstream: MQTT 5 or 3.1.1, QoS 1, pipelined, clean start.
+
+With MQTT 5 an event carries the user properties `id`, `time`, `source` and `device`, and the server can refuse one.
+With 3.1.1 it carries none, and what a server drops for its own reasons it acknowledges like everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from gateway.errors import Blocked, Unreachable
+from gateway.forward.config import UpstreamConfig
+from gateway.forward.envelope import RawEnvelope
+from gateway.upstreams.mqtt_client import MqttConnection
+from gateway.upstreams.mqtt_session import INFLIGHT_MAX, PACKET_BYTES_MAX, Login, Session
+from gateway.upstreams.mqtt_v5 import Mqtt5
+from gateway.upstreams.mqtt_v311 import Mqtt311
+from gateway.upstreams.secret import read_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.errors import DeliveryError
+    from gateway.event import Event
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class MqttUpstreamConfig(UpstreamConfig):
+    """An `[upstreams.<name>]` section of type mqtt."""
+
+    type: Literal["mqtt"]
+    url: str = Field(description="mqtt://host:port, or mqtts://host:port for TLS; the ports default to 1883 and 8883.")
+    version: Literal["5", "3.1.1"] = Field(
+        default="5", description="Version of MQTT. Only 5 carries event ids and tells us what the server refuses."
+    )
+    client_id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Name we log in under; by default made of the gateway's id and the upstream's name.",
+    )
+    username: str | None = Field(default=None, description="User name to log in with.")
+    password: SecretStr | None = Field(default=None, description="Password; better kept in password_file.")
+    password_file: str | None = Field(
+        default=None,
+        description="File with the password, read at each connect. A relative name is looked up in "
+        "$CREDENTIALS_DIRECTORY, where systemd puts credentials.",
+    )
+    ca_file: str | None = Field(
+        default=None, description="PEM file with the authorities to trust, for mqtts; the system's by default."
+    )
+    keep_alive_s: int = Field(default=30, ge=1, le=65_535, description="Silence after which the server is asked.")
+    inflight_max: int = Field(
+        default=1000, ge=1, le=INFLIGHT_MAX, description="Unacknowledged publishes, unless the server allows fewer."
+    )
+    qos: Literal[1] = Field(default=1, description="1: the server acknowledges each event.")
+    retain: bool = Field(default=True, description="Whether the retain flag of a message is passed on.")
+    packet_bytes_max: int = Field(
+        default=PACKET_BYTES_MAX,
+        ge=1024,
+        le=PACKET_BYTES_MAX,
+        description="Larger events are quarantined, also if the server would take them.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError(f"{url!r} is no MQTT address: write mqtt://host:port or mqtts://host:port")
+        parts.hostname.encode("idna")  # raises for a name that no resolver would accept
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("credentials do not belong into the URL: use username and password_file")
+        if parts.path not in ("", "/") or parts.query or parts.fragment or parts.port == 0:
+            raise ValueError(f"{url!r} has more than a host and a port: write mqtt://host:port")
+        return url
+
+    @model_validator(mode="after")
+    def _check_login(self) -> MqttUpstreamConfig:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password and password_file exclude each other: remove one")
+        has_password = self.password is not None or self.password_file is not None
+        if has_password and self.username is None:
+            raise ValueError("a password needs a username")
+        if self.ca_file is not None and not self.tls:
+            raise ValueError("ca_file needs an mqtts:// url")
+        return self
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return urlsplit(self.url).scheme == "mqtts"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+
+
+class MqttUpstream:
+    """Fulfils `gateway.forward.upstream.Upstream` for an MQTT server.
+
+    Args:
+        config: its section of the configuration.
+        name: of the upstream.
+        gateway_id: names the source of the events.
+        log_id: first part of an event's id.
+    """
+
+    def __init__(self, config: MqttUpstreamConfig, *, name: str, gateway_id: str, log_id: str) -> None:
+        self._config = config
+        self._client_id = config.client_id or f"{gateway_id}-{name}"
+        envelope = RawEnvelope(gateway_id=gateway_id, log_id=log_id)
+        self._dialect = Mqtt5(envelope) if config.version == "5" else Mqtt311()
+        self._limits = Session(
+            inflight_max=config.inflight_max,
+            packet_bytes_max=config.packet_bytes_max,
+            retain=config.retain,
+            keep_alive_s=config.keep_alive_s,
+        )
+        self._connection: MqttConnection | None = None
+
+    @property
+    def acknowledged(self) -> int:
+        """How many leading events of the batch last given to `send` the server has."""
+        return self._connection.acknowledged if self._connection else 0
+
+    async def open(self) -> None:
+        """Connect and log in.
+
+        Raises:
+            Unreachable: no connection.
+            Busy: the server asks to come back later.
+            Blocked: it will not have us, or what we need to log in is missing here.
+        """
+        password, context = await asyncio.to_thread(self._read_files)
+        login = Login(self._client_id, self._config.keep_alive_s, self._config.username, password)
+        try:
+            connect = self._dialect.connect(login)
+        except ValueError as error:
+            raise Blocked(f"client_id, username or password cannot be sent: {error}") from error
+        connection = self._connection = MqttConnection(self._dialect, connect, self._limits)
+        host, port = self._config.address
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: connection, host, port, ssl=context)
+        except ssl.SSLCertVerificationError as error:
+            raise Blocked(f"the server's certificate is not trusted: {error.verify_message}") from error
+        except OSError as error:
+            raise Unreachable(f"no connection to {host}:{port}: {error}") from error
+        refusal = await connection.ready
+        if refusal is not None:
+            raise refusal
+
+    async def send(self, events: Sequence[Event]) -> None:
+        """Publish `events` and return when the server has acknowledged each of them.
+
+        Raises:
+            DeliveryError: as the port says.
+        """
+        if self._connection is None:
+            raise Unreachable("not connected")
+        await self._connection.publish(events)
+
+    async def wait_closed(self) -> DeliveryError:
+        """Return why the connection is gone as soon as it is."""
+        if self._connection is None:
+            return Unreachable("not connected")
+        return await asyncio.shield(self._connection.closed)
+
+    async def close(self) -> None:
+        """Log out and let go of the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    def _read_files(self) -> tuple[bytes | None, ssl.SSLContext | None]:
+        """Password and trust, read anew at each connect, so that a file can be replaced while we run."""
+        config = self._config
+        password = config.password.get_secret_value().encode() if config.password else None
+        try:
+            if config.password_file is not None:
+                password = read_secret(config.password_file)
+            context = ssl.create_default_context(cafile=config.ca_file) if config.tls else None
+        except (OSError, ssl.SSLError) as error:
+            raise Blocked(f"cannot read password_file or ca_file: {error}") from error
+        return password, context

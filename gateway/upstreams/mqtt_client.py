@@ -1,0 +1,250 @@
+"""A pipelined MQTT publisher on one connection: as many publishes in flight as the server allows.
+
+It keeps nothing beyond the batch at hand and sends no message twice on one connection. A refused publish stops the
+flow: what is in flight is awaited, then `publish` raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import TYPE_CHECKING, cast
+
+from gateway.errors import Unreachable
+from gateway.upstreams.mqtt_flight import Flight
+from gateway.upstreams.mqtt_frames import split
+from gateway.upstreams.mqtt_reasons import Poison
+from gateway.upstreams.mqtt_session import (
+    CONNACK,
+    DISCONNECT,
+    DISCONNECT_PACKET,
+    INCOMING_BYTES_MAX,
+    PINGREQ_PACKET,
+    PINGRESP,
+    PUBACK,
+    Session,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.errors import DeliveryError
+    from gateway.event import Event
+    from gateway.upstreams.mqtt_session import Dialect
+
+_WRITE_BYTES = 64 * 1024
+"""Packets are joined up to about this size before they are written."""
+_CLOSE_TIMEOUT_S = 1.0
+_PLAIN_PUBACK = PUBACK << 8 | 2
+"""How a PUBACK begins that says nothing but yes."""
+_PLAIN_ANSWER = struct.Struct(">HH")
+
+
+class MqttConnection(asyncio.Protocol):
+    """One connection, from CONNECT to its end; it is not used again after that.
+
+    Args:
+        dialect: version of the protocol.
+        connect: the CONNECT packet.
+        limits: ours, in force where the server's are wider.
+    """
+
+    def __init__(self, dialect: Dialect, connect: bytes, limits: Session) -> None:
+        loop = asyncio.get_running_loop()
+        self._dialect = dialect
+        self._connect = connect
+        self._session = limits
+        self.ready: asyncio.Future[DeliveryError | None] = loop.create_future()
+        """Done when the server has answered; None: it has us."""
+        self.closed: asyncio.Future[DeliveryError] = loop.create_future()
+        """Done when the connection is gone, with the reason."""
+        self._transport: asyncio.Transport | None = None
+        self._end: DeliveryError | None = None
+        self._rest = b""
+        self._paused = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._pinged = self._sent_something = self._heard_something = False
+        self._flight = Flight(())
+        self._landed: asyncio.Future[None] | None = None
+
+    @property
+    def acknowledged(self) -> int:
+        """How many leading events of the batch last published the server has."""
+        return self._flight.acknowledged
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Publish `events` and return when the server has them all.
+
+        Raises:
+            DeliveryError: as the port says.
+        """
+        flight = self._flight = Flight(events)
+        if self._end is None:
+            self._landed = asyncio.get_running_loop().create_future()
+            self._fill()
+            await self._landed
+        flight.conclude(self._end)
+
+    async def close(self) -> None:
+        """Say goodbye and let go, within a second; idempotent."""
+        if self._transport is None or self.closed.done():
+            return
+        self._end = self._end or Unreachable("closed")
+        self._transport.write(DISCONNECT_PACKET)
+        self._transport.close()
+        await asyncio.wait((self.closed,), timeout=_CLOSE_TIMEOUT_S)
+        if not self.closed.done():  # the peer takes nothing more, not even the goodbye
+            self._transport.abort()
+            await asyncio.wait((self.closed,), timeout=_CLOSE_TIMEOUT_S / 2)
+
+    # --- called by the event loop ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Log in."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._connect)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what the server says and send what it now has room for."""
+        self._heard_something = True
+        if self._rest:
+            data = self._rest + data
+        try:
+            data = data[self._read_plain_answers(data) :]
+            packets, self._rest = split(data, INCOMING_BYTES_MAX) if data else ((), b"")
+            for first_byte, body in packets:
+                self._read(first_byte, body)
+        except ValueError as error:
+            self._fail(Unreachable(f"the server does not speak MQTT as agreed: {error}"))
+            return
+        self._fill()
+
+    def pause_writing(self) -> None:
+        """The socket takes no more."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The socket takes more again."""
+        self._paused = False
+        self._fill()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody who waits."""
+        if self._end is None:
+            self._end = Unreachable(f"connection lost: {exc}" if exc else "the server closed the connection")
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.closed.done():
+            self.closed.set_result(self._end)
+        if not self.ready.done():
+            self.ready.set_result(self._end)
+        self._land()
+
+    # --- sending ---
+
+    def _fill(self) -> None:
+        """Send while there is room in the window and in the socket."""
+        flight, inflight_max = self._flight, self._session.inflight_max
+        while not (self._paused or self._end or flight.is_stopped()) and (room := flight.room(inflight_max)) > 0:
+            self._write_some(flight, room)
+        if flight.is_over():
+            self._land()
+
+    def _write_some(self, flight: Flight, room: int) -> None:
+        """Send up to `room` events, as many as make one good write."""
+        session, publish = self._session, self._dialect.publish
+        packets: list[bytes] = []
+        size = 0
+        for _ in range(room):
+            packet_id, event = flight.next()
+            try:
+                packet = publish(event, packet_id, retain=event.retain and session.retain)
+            except ValueError as error:
+                flight.refused(packet_id, Poison(f"it does not fit into an MQTT packet: {error}"))
+                continue
+            if len(packet) > session.packet_bytes_max:
+                reason = f"packet of {len(packet)} bytes, {session.packet_bytes_max} are the limit"
+                flight.refused(packet_id, Poison(reason))
+                continue
+            packets.append(packet)
+            size += len(packet)
+            if size >= _WRITE_BYTES:
+                break
+        if packets and self._transport is not None:
+            self._sent_something = True
+            self._transport.write(b"".join(packets))
+
+    def _land(self) -> None:
+        if self._landed is not None and not self._landed.done():
+            self._landed.set_result(None)
+
+    # --- receiving ---
+
+    def _read_plain_answers(self, data: bytes) -> int:
+        """Take the yeses that `data` begins with, nearly all there is to read; how many bytes that were."""
+        taken = self._flight.taken
+        read = 0
+        for head, packet_id in _PLAIN_ANSWER.iter_unpack(data[: len(data) & ~3]):
+            if head != _PLAIN_PUBACK:
+                break
+            taken(packet_id)
+            read += 4
+        return read
+
+    def _read(self, first_byte: int, body: bytes) -> None:
+        if first_byte == PUBACK:
+            self._read_answer(body)
+        elif first_byte == CONNACK and not self.ready.done():
+            self._read_welcome(body)
+        elif first_byte == DISCONNECT:
+            self._read_farewell(body)
+        elif first_byte != PINGRESP:
+            raise ValueError(f"packet of type {first_byte >> 4}")
+
+    def _read_answer(self, body: bytes) -> None:
+        packet_id, refusal = self._dialect.answer(body)
+        if refusal is None:
+            self._flight.taken(packet_id)
+        else:
+            self._flight.refused(packet_id, refusal)
+
+    def _read_welcome(self, body: bytes) -> None:
+        granted = self._dialect.session(body)
+        if not isinstance(granted, Session):
+            self._fail(granted)
+            return
+        self._session = self._session.within(granted)
+        self.ready.set_result(None)
+        self._keep_alive()
+
+    def _read_farewell(self, body: bytes) -> None:
+        error = self._dialect.farewell(body)
+        if isinstance(error, Poison):
+            self._flight.refuse_only(error)
+            error = Unreachable(error.reason)
+        self._fail(error)
+
+    # --- the end ---
+
+    def _keep_alive(self) -> None:
+        """Every half interval: ping if there was silence, give up if the last ping is not answered.
+
+        Half of it, because the server counts from the last packet it got (section 3.1.2.10).
+        """
+        interval_s = self._session.keep_alive_s
+        if not interval_s or self._transport is None:
+            return
+        if self._pinged and not self._heard_something:
+            self._fail(Unreachable(f"no answer to a ping for {interval_s / 2:g} s"))
+            return
+        self._pinged = not (self._sent_something and self._heard_something)
+        if self._pinged:
+            self._transport.write(PINGREQ_PACKET)
+        self._sent_something = self._heard_something = False
+        self._timer = asyncio.get_running_loop().call_later(interval_s / 2, self._keep_alive)
+
+    def _fail(self, error: DeliveryError) -> None:
+        if self._end is None:
+            self._end = error
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,151 @@
+"""MQTT 5 for a publisher. Pure. Source: OASIS MQTT 5.0, section 3.
+
+The `mqtt5` codec writes our packets. What the server sends is read here: three small packets, whose reason codes and
+texts the codec accepts only if they are in the standard's list and well-formed, and which must never stop a gateway.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import mqtt5
+
+from gateway.errors import Blocked, DeliveryError
+from gateway.upstreams import mqtt_reasons
+from gateway.upstreams.mqtt_frames import read_length
+from gateway.upstreams.mqtt_session import INCOMING_BYTES_MAX, INFLIGHT_MAX, PACKET_BYTES_MAX, Answer, Session
+
+if TYPE_CHECKING:
+    from gateway.event import Event
+    from gateway.forward.envelope import RawEnvelope
+    from gateway.upstreams.mqtt_reasons import Poison
+    from gateway.upstreams.mqtt_session import Login
+
+_SERVER_KEEP_ALIVE, _SERVER_REFERENCE, _REASON_STRING = 0x13, 0x1C, 0x1F
+_RECEIVE_MAXIMUM, _MAXIMUM_QOS, _RETAIN_AVAILABLE, _MAXIMUM_PACKET_SIZE = 0x21, 0x24, 0x25, 0x27
+_INTEGER_BYTES = {
+    **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), 1),
+    **dict.fromkeys((0x13, 0x21, 0x22, 0x23), 2),
+    **dict.fromkeys((0x02, 0x11, 0x18, 0x27), 4),
+}
+_TEXTS = frozenset((0x03, 0x08, 0x09, 0x12, 0x15, 0x16, 0x1A, 0x1C, 0x1F))  # binary data looks the same
+_USER_PROPERTY = 0x26
+_V311_REFUSES_VERSION = b"\x00\x01"
+_QOS = mqtt5.QoS.AT_LEAST_ONCE
+
+
+class _Properties(NamedTuple):
+    """What a packet has beside its fixed fields, by identifier; user properties are left out."""
+
+    integers: dict[int, int]
+    texts: dict[int, bytes]
+
+    def reason(self) -> str:
+        """Reason string and server reference, for an operator to read."""
+        texts = (self.texts.get(identifier, b"") for identifier in (_REASON_STRING, _SERVER_REFERENCE))
+        return " ".join(text.decode(errors="replace") for text in texts if text)
+
+
+class Mqtt5:
+    """The dialect.
+
+    Args:
+        envelope: names the event in user properties.
+    """
+
+    def __init__(self, envelope: RawEnvelope) -> None:
+        self._properties = envelope.properties
+
+    def connect(self, login: Login) -> bytes:
+        """CONNECT with a clean start (section 3.1)."""
+        return mqtt5.ConnectPacket(
+            login.client_id,
+            username=login.username,
+            password=login.password,
+            clean_start=True,
+            keep_alive=login.keep_alive_s,
+            max_packet_size=INCOMING_BYTES_MAX,
+        ).write()
+
+    def session(self, connack: bytes) -> Session | DeliveryError:
+        """Section 3.2."""
+        if connack == _V311_REFUSES_VERSION:  # the answer of a server that only knows 3.1.1 (its section 3.2.2.3)
+            return mqtt_reasons.of_connack(0x84, "") or Session()
+        if len(connack) < 2:
+            raise ValueError("malformed CONNACK")
+        properties = _read_properties(connack, 2)
+        error = mqtt_reasons.of_connack(connack[1], properties.reason())
+        if error is not None:
+            return error
+        granted = properties.integers
+        if granted.get(_MAXIMUM_QOS) == 0:
+            return Blocked("the server takes QoS 0 only, which acknowledges nothing: another server is needed")
+        return Session(
+            inflight_max=granted.get(_RECEIVE_MAXIMUM, INFLIGHT_MAX),
+            packet_bytes_max=granted.get(_MAXIMUM_PACKET_SIZE, PACKET_BYTES_MAX),
+            retain=granted.get(_RETAIN_AVAILABLE) != 0,
+            keep_alive_s=granted.get(_SERVER_KEEP_ALIVE),
+        )
+
+    def publish(self, event: Event, packet_id: int, *, retain: bool) -> bytes:
+        """PUBLISH at QoS 1 (section 3.3)."""
+        return mqtt5.PublishPacket(
+            event.topic,
+            event.payload,
+            qos=_QOS,
+            retain=retain,
+            packet_id=packet_id,
+            user_properties=self._properties(event),
+        ).write()
+
+    def answer(self, puback: bytes) -> Answer:
+        """Section 3.4."""
+        if len(puback) < 2:
+            raise ValueError("malformed PUBACK")
+        packet_id = int.from_bytes(puback[:2], "big")
+        if len(puback) == 2:
+            return Answer(packet_id, None)
+        return Answer(packet_id, mqtt_reasons.of_puback(puback[2], _read_properties(puback, 3).reason()))
+
+    def farewell(self, disconnect: bytes) -> DeliveryError | Poison:
+        """Section 3.14."""
+        code = disconnect[0] if disconnect else 0
+        return mqtt_reasons.of_disconnect(code, _read_properties(disconnect, 1).reason())
+
+
+def _read_properties(body: bytes, at: int) -> _Properties:
+    """The properties that end `body` (section 2.2.2); none at all if it ends before them."""
+    found = _Properties({}, {})
+    if at >= len(body):
+        return found
+    length = read_length(body, at)
+    if length is None or sum(length) != len(body):
+        raise ValueError("malformed properties")
+    at = length[1]
+    while at < len(body):
+        at = _read_property(body, at + 1, body[at], found)
+    return found
+
+
+def _read_property(body: bytes, at: int, identifier: int, found: _Properties) -> int:
+    """Add the property to `found` and return where it ends."""
+    if (size := _INTEGER_BYTES.get(identifier)) is not None:
+        found.integers[identifier] = int.from_bytes(_take(body, at, size), "big")
+        return at + size
+    if identifier in _TEXTS:
+        text = found.texts[identifier] = _take_text(body, at)
+        return at + 2 + len(text)
+    if identifier == _USER_PROPERTY:
+        at += 2 + len(_take_text(body, at))
+        return at + 2 + len(_take_text(body, at))
+    raise ValueError(f"unknown property 0x{identifier:02X}")
+
+
+def _take_text(body: bytes, at: int) -> bytes:
+    return _take(body, at + 2, int.from_bytes(_take(body, at, 2), "big"))
+
+
+def _take(body: bytes, at: int, size: int) -> bytes:
+    if at + size > len(body):
+        raise ValueError("malformed properties")
+    return body[at : at + size]
