@@ -95,7 +95,12 @@ class Broker:
             self._sweep(time.monotonic())
 
     async def close(self) -> None:
-        """Stop listening and close every connection; no will is published, because the devices did not disappear."""
+        """Stop listening and close every connection; no will is published, because the devices did not disappear.
+
+        Idempotent.
+        """
+        if self._stopping:
+            return
         self._stopping = True
         for server in self._servers:
             server.close()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.broker.delivery import Delivery
     from gateway.eventlog.log import EventLog
 
-_LISTENER = "front"
+_LISTENER = "default"  # amqtt insists on one of this name
 _SUBSCRIPTION_FAILED = 0x80
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,129 @@
+"""Puts the gateway together and runs it: every task in one TaskGroup, torn down in the order of the data.
+
+Stopping keeps the promise of the acknowledgement: first devices are no longer heard, then what they sent reaches the
+disk, then the forwarders leave their cursors at what was taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from gateway import control
+from gateway.broker.broker import Broker
+from gateway.clock import SystemClock
+from gateway.eventlog.log import EventLog
+from gateway.forward.runner import Forwarder
+from gateway.health.systemd import Notifier
+from gateway.health.watchdog import watch
+from gateway.ingest.ingest import Ingest
+from gateway.upstreams import kinds
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config
+
+logger = logging.getLogger(__name__)
+
+
+class Gateway:
+    """One gateway process."""
+
+    def __init__(self, config: Config) -> None:
+        """Take over the data directory and build every part; nothing runs yet.
+
+        Raises:
+            ConfigError: the data directory cannot be used.
+            LogError: the log cannot be opened.
+        """
+        self._config = config
+        clock = SystemClock()
+        self._started_s = time.monotonic()
+        self._log = EventLog(config.gateway.data_dir, config.log, clock, config.upstreams.keys())
+        self._ingest = Ingest(self._log, clock)
+        self._forwarders = [
+            Forwarder(
+                name,
+                upstream,
+                kinds.build(upstream, name=name, gateway_id=config.gateway.id, log_id=self._log.log_id),
+                self._log,
+                clock,
+            )
+            for name, upstream in config.upstreams.items()
+        ]
+        self._notifier = Notifier()
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT.
+
+        Raises:
+            ConfigError: an address cannot be listened on.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        self._broker = Broker(self._config.broker, self._log, self._ingest)
+        try:
+            await self._run_until(stop)
+        finally:
+            await self._broker.close()
+            await self._log.close(self._config.gateway.stop_timeout_s)
+            logger.info("the gateway has stopped", extra={"head": self._log.head})
+
+    def status(self) -> dict[str, object]:
+        """Everything `gateway status` shows of a running gateway; plain JSON values."""
+        log = self._log.status()
+        upstreams = []
+        now_ns = SystemClock().mono_ns()
+        for forwarder in self._forwarders:
+            status = forwarder.status()
+            upstreams.append(
+                {
+                    "name": status.name,
+                    "type": status.kind,
+                    "url": status.url,
+                    "state": status.state,
+                    "reason": status.reason,
+                    "state_s": round((now_ns - status.since_mono_ns) / 1e9, 1),
+                    "cursor": status.cursor,
+                    "pending": max(0, log.head - status.cursor),
+                    "forwarded": status.forwarded,
+                    "filtered": status.filtered,
+                    "quarantined": status.quarantined,
+                    "reconnects": status.reconnects,
+                    "stalls": status.stalls,
+                }
+            )
+        return {
+            "id": self._config.gateway.id,
+            "running": True,
+            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "log": log._asdict(),
+            "broker": self._broker.status()._asdict(),
+            "upstreams": upstreams,
+        }
+
+    async def _run_until(self, stop: asyncio.Event) -> None:
+        await self._broker.open()
+        async with (
+            control.serve(self._config.gateway.data_dir, self.status),
+            asyncio.TaskGroup() as tasks,
+        ):
+            running = [
+                tasks.create_task(self._log.run(), name="log"),
+                tasks.create_task(self._broker.run(), name="broker"),
+                tasks.create_task(watch(self._notifier, self._log.beat), name="watchdog"),
+            ]
+            running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwarders]
+            addresses = " ".join(str(address) for address in self._broker.addresses)
+            logger.info("the gateway is ready", extra={"listen": addresses, "head": self._log.head})
+            self._notifier.ready(f"listening on {addresses}")
+            await stop.wait()
+            logger.info("the gateway stops")
+            self._notifier.stopping()
+            await self._broker.close()
+            for task in running:
+                task.cancel()

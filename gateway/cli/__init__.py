@@ -1,0 +1,1 @@
+"""The command `gateway`. Each module is one command; `main` joins them."""

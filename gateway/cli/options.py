@@ -1,0 +1,45 @@
+"""Options that several commands share, and where they lead."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.config import load
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="Default: config/gateway.toml, then /etc/gateway/gateway.toml."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+TopicOption = Annotated[
+    str, typer.Option("--topic", "-t", metavar="FILTER", help="Only topics that match this MQTT filter.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", "-d", metavar="ID", help="Only events of this MQTT client id.")
+]
+
+
+def read_config(path: Path | None) -> Config:
+    """The configuration that `--config` names.
+
+    Exits with code 2 if there is no such file: that is wrong usage.
+
+    Raises:
+        ConfigError: it is there and wrong.
+    """
+    try:
+        found = load.find(path)
+    except ConfigError as error:
+        sys.stderr.write(f"gateway: {error}\n  {error.hint}\n")
+        raise typer.Exit(2) from error
+    return load.load(found)

@@ -1,0 +1,27 @@
+"""`gateway run`: the gateway itself, in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from gateway.cli.options import ConfigOption, read_config
+from gateway.health import journal
+
+
+def run(config: ConfigOption = None) -> None:
+    """Run the gateway until SIGTERM or SIGINT."""
+    settings = read_config(config)
+    journal.set_up(settings.gateway.log_level.upper())
+    from gateway.app import Gateway  # noqa: PLC0415 - the other commands need neither amqtt nor the event loop
+
+    async def gateway() -> None:
+        await Gateway(settings).run()
+
+    loop_factory = None
+    with contextlib.suppress(ImportError):  # 32-bit machines have no wheel of it, and do without
+        import uvloop  # noqa: PLC0415
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(gateway())

@@ -1,0 +1,55 @@
+"""Events as lines for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.event import Event
+
+_PAYLOAD_CHARACTERS_MAX = 160
+
+
+def rfc3339(moment_ns: int) -> str:
+    """A moment in UTC with nanoseconds, as in `2026-11-23T04:05:06.123456789Z`."""
+    seconds, nanoseconds = divmod(moment_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+
+
+def as_json(event: Event, log_id: str) -> str:
+    """One JSON object in one line; a payload that is not UTF-8 stands under `payload_base64`."""
+    fields: dict[str, Any] = {
+        "id": f"{log_id}.{event.seq}",
+        "seq": event.seq,
+        "time": rfc3339(event.received_ns),
+        "received_ns": event.received_ns,
+        "mono_ns": event.mono_ns,
+        "boot_id": event.boot_id,
+        "client_id": event.client_id,
+        "topic": event.topic,
+        "qos": event.qos,
+        "retain": event.retain,
+        "origin": event.origin,
+    }
+    try:
+        fields["payload"] = event.payload.decode()
+    except UnicodeDecodeError:
+        fields["payload_base64"] = base64.b64encode(event.payload).decode()
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def as_line(event: Event) -> str:
+    """seq, time, device, topic and the beginning of the payload, control characters shown as escapes."""
+    text = event.payload[: 4 * _PAYLOAD_CHARACTERS_MAX].decode(errors="backslashreplace")
+    if len(text) > _PAYLOAD_CHARACTERS_MAX:
+        text = f"{text[:_PAYLOAD_CHARACTERS_MAX]}… ({len(event.payload)} bytes)"
+    time = rfc3339(event.received_ns)[:23] + "Z"
+    return f"{event.seq:>10}  {time}  {_plain(event.client_id)}  {_plain(event.topic)}  {_plain(text)}"
+
+
+def _plain(text: str) -> str:
+    """Text from a device must not steer the terminal it is shown on."""
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)

@@ -1,0 +1,84 @@
+"""`gateway status`: what the gateway holds and where it goes, whether it runs or not."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway import control
+from gateway.cli.options import ConfigOption, JsonOption, read_config
+from gateway.eventlog.history import History
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config
+
+
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show the state of the gateway: log, devices, and each upstream with what is pending for it."""
+    settings = read_config(config)
+    facts = collect(settings)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        _show(facts)
+
+
+def collect(settings: Config) -> dict[str, Any]:
+    """Ask the running gateway; if none answers, read its files."""
+    data_dir = settings.gateway.data_dir
+    answer = control.ask_status(data_dir)
+    if answer is not None:
+        return answer
+    with History(data_dir) as history:
+        facts = {"id": settings.gateway.id, **history.status()}
+    known = {each["name"] for each in facts["upstreams"]}
+    for name, upstream in settings.upstreams.items():
+        if name not in known:
+            head = facts["log"]["head"]
+            facts["upstreams"].append(
+                {"name": name, "state": "stopped", "cursor": 0, "pending": head, "quarantined": 0}
+            )
+        for each in facts["upstreams"]:
+            if each["name"] == name:
+                each["type"], each["url"] = upstream.type, upstream.url
+    return facts
+
+
+def _show(facts: dict[str, Any]) -> None:
+    console = Console()
+    log = facts["log"]
+    running = f"running for {facts['uptime_s']:.0f} s" if "uptime_s" in facts else "not running"
+    if facts["running"] and "uptime_s" not in facts:
+        running = "running, but it does not answer"
+    console.print(f"[bold]{facts['id']}[/bold]  {running}")
+    console.print(
+        f"log       {log['head']:,} events so far, the oldest kept is {log['oldest']:,}; "
+        f"{log['segments']} segment(s), {log['bytes_'] / 1e6:,.1f} MB"
+    )
+    if log["error"]:
+        console.print(f"[red]disk      nothing is stored or acknowledged: {log['error']}[/red]", highlight=False)
+    if broker := facts.get("broker"):
+        console.print(
+            f"broker    {', '.join(broker['listen'])}; {broker['clients']} client(s), "
+            f"{broker['refused_logins']} refused login(s), {broker['deliveries_dropped']} local deliveries dropped"
+        )
+    if not facts["upstreams"]:
+        console.print("upstream  none configured: events are stored and go nowhere")
+        return
+    table = Table("upstream", "state", "pending", "forwarded up to", "quarantined", "to", "reason")
+    for each in facts["upstreams"]:
+        colour = {"connected": "green", "stopped": "dim"}.get(each["state"], "red")
+        table.add_row(
+            each["name"],
+            f"[{colour}]{each['state']}[/{colour}]",
+            f"{each['pending']:,}",
+            f"{each['cursor']:,}",
+            f"{each['quarantined']:,}",
+            each.get("url", "(no longer configured)"),
+            each.get("reason", ""),
+        )
+    console.print(table)

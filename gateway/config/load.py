@@ -1,0 +1,133 @@
+"""From a TOML file and the environment to a `Config`.
+
+`GATEWAY__<SECTION>__<KEY>` overrides a value of the file; it is read as TOML if it can be (`true`, `5`,
+`["a", "b"]`), else as text, and text for a list is taken as comma-separated.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.config.model import Config
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+DEFAULT_PATHS = (Path("config/gateway.toml"), Path("/etc/gateway/gateway.toml"))
+_PREFIX = "GATEWAY__"
+
+
+def find(path: Path | None) -> Path:
+    """The configuration file to use: the one named, else the first of `DEFAULT_PATHS` that exists.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if path is not None:
+        if not path.is_file():
+            raise ConfigError(f"{path}: there is no such file", "Name an existing one with --config FILE.")
+        return path
+    for candidate in DEFAULT_PATHS:
+        if candidate.is_file():
+            return candidate
+    places = " nor ".join(str(candidate) for candidate in DEFAULT_PATHS)
+    raise ConfigError(f"no configuration: neither {places} exists", "Name one with --config FILE.")
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read, override and check a configuration.
+
+    Raises:
+        ConfigError: names every key that is wrong, what is wrong, and what to write.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}", "Mend that line; strings need quotes.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    _override(values, environment)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(details) for details in error.errors()]
+        raise ConfigError(f"{path}: " + "; ".join(lines), "See config/gateway.toml for every key.") from error
+
+
+def _override(values: dict[str, Any], environment: Mapping[str, str]) -> None:
+    for name, text in sorted(environment.items()):
+        if not name.startswith(_PREFIX):
+            continue
+        *sections, key = name[len(_PREFIX) :].lower().split("__")
+        at = values
+        for section in sections:
+            at = at.setdefault(_existing(at, section), {})
+            if not isinstance(at, dict):
+                raise ConfigError(f"{name}: {section} is not a section", "Remove it from the environment.")
+        at[_existing(at, key)] = _value(text, as_list=_is_list(sections, key))
+
+
+def _existing(at: dict[str, Any], name: str) -> str:
+    """The environment has no lower case and no dashes; names in the file may."""
+    for known in at:
+        if known.lower().replace("-", "_") == name:
+            return known
+    return name
+
+
+def _value(text: str, *, as_list: bool) -> Any:
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    if as_list and not isinstance(value, list):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return value
+
+
+def _is_list(sections: list[str], key: str) -> bool:
+    return key == "listen" or (sections[:1] == ["upstreams"] and key == "topics")
+
+
+def _explain(details: ErrorDetails) -> str:
+    location = [str(part) for part in details["loc"]]
+    if location[:1] == ["upstreams"] and len(location) > 3:
+        del location[2]  # the kind of upstream, which pydantic adds to the way
+    key = ".".join(location)
+    if details["type"] == "extra_forbidden":
+        return f"{key}: there is no such key{_nearest(location)}"
+    if details["type"] == "missing":
+        return f"{key}: this key is missing{_example(key)}"
+    message = details["msg"].removeprefix("Value error, ")
+    given = details["input"]
+    if isinstance(given, (str, int, float, bool)) and str(given) not in message:
+        message += f" (it is {given!r})"
+    return f"{key}: {message}"
+
+
+def _example(key: str) -> str:
+    examples = {"gateway": "[gateway]", "gateway.id": 'id = "greenhouse-7"', "gateway.data_dir": 'data_dir = "data"'}
+    return f"; write for example: {examples[key]}" if key in examples else ""
+
+
+def _nearest(location: list[str]) -> str:
+    model: Any = Config
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if field is None:
+            break
+        model = field.annotation
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return ""
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(location[-1], known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"

@@ -1,0 +1,40 @@
+"""The whole configuration as one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from gateway.broker.config import BrokerConfig
+from gateway.eventlog.config import LogConfig
+from gateway.upstreams.kinds import AnyUpstreamConfig
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Letters, digits, '.', '_' and '-', at most 64."""
+
+
+class GatewayConfig(BaseModel):
+    """Section `[gateway]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Name
+    """Names the source of every event."""
+    data_dir: Path
+    """Segments in `<data_dir>/log`, the rest in `<data_dir>/state.db`."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    stop_timeout_s: float = Field(default=3, gt=0)
+    """Time for what devices have sent to reach the disk when the gateway is told to stop."""
+
+
+class Config(BaseModel):
+    """Everything an operator may set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gateway: GatewayConfig
+    broker: BrokerConfig = BrokerConfig()
+    log: LogConfig = LogConfig()
+    upstreams: dict[Name, AnyUpstreamConfig] = {}

@@ -1,0 +1,80 @@
+"""The log for commands: read only, beside a running gateway or without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from gateway.errors import ConfigError
+from gateway.eventlog import lock, segment, state
+from gateway.eventlog.reader import LogReader
+from gateway.eventlog.state import StateReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gateway.event import Event
+
+
+class History:
+    """A data directory opened for reading; a context manager."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Open it.
+
+        Raises:
+            ConfigError: no gateway has ever stored anything there.
+        """
+        if not state.path_of(data_dir).exists():
+            raise ConfigError(
+                f"gateway.data_dir: there is no log in {data_dir}",
+                "Has the gateway run with this configuration? (gateway run)",
+            )
+        self._data_dir = data_dir
+        self._state = StateReader(state.path_of(data_dir))
+        self._reader = LogReader(data_dir / "log")
+        self.log_id = self._state.log_id()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._state.close()
+        self._reader.close()
+
+    def head(self) -> int:
+        """The highest sequence number stored; 0 if there is none."""
+        self._reader.refresh()
+        return self._reader.head()
+
+    def scan(self, after_seq: int, last_seq: int | None = None) -> Iterator[Event]:
+        """Every stored event after `after_seq` up to `last_seq`, in order, in bounded memory."""
+        self._reader.refresh()
+        yield from self._reader.scan(after_seq, last_seq)
+
+    def status(self) -> dict[str, Any]:
+        """What can be told of a gateway that does not run, in the shape of a running one's status."""
+        head = self.head()
+        segments = self._reader.segments
+        quarantined = self._state.quarantined()
+        return {
+            "running": lock.holder(self._data_dir) is not None,
+            "log": {
+                "head": head,
+                "oldest": segments[0] if segments else head + 1,
+                "segments": len(segments),
+                "bytes_": sum(segment.size_of(segment.path_of(self._data_dir / "log", first)) for first in segments),
+                "pending_events": 0,
+                "error": "",
+            },
+            "upstreams": [
+                {
+                    "name": name,
+                    "state": "stopped",
+                    "cursor": cursor,
+                    "pending": max(0, head - cursor),
+                    "quarantined": quarantined.get(name, 0),
+                }
+                for name, cursor in self._state.cursors().items()
+            ],
+        }

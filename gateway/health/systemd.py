@@ -1,0 +1,46 @@
+"""Telling systemd that the gateway is ready, alive, or stopping (sd_notify(3)). Without systemd nothing happens."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Notifier:
+    """Speaks to the socket that systemd names in the environment."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        address = environment.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        watchdog_us = environment.get("WATCHDOG_USEC", "")
+        wanted_of = environment.get("WATCHDOG_PID", str(os.getpid()))
+        self.watchdog_s: float | None = None
+        """systemd restarts the process when it has not heard `alive` for so long; None if it does not watch."""
+        if watchdog_us.isdigit() and wanted_of == str(os.getpid()):
+            self.watchdog_s = int(watchdog_us) / 1e6
+
+    def ready(self, status: str) -> None:
+        """The gateway takes events in."""
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def alive(self) -> None:
+        """The way of the data makes progress."""
+        self._send("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The gateway is on its way out."""
+        self._send("STOPPING=1")
+
+    def _send(self, text: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.setblocking(False)
+            try:
+                sender.sendto(text.encode(), self._address)
+            except OSError:  # systemd is restarting itself, or is not there: the next message finds it
+                return
