@@ -155,6 +155,8 @@ def verify(
             verdict_table(finding.verdict, every_device=every_device),
             as_json=as_json,
         )
+        if finding.passed_over:
+            say(f"{finding.passed_over} retained messages were not counted: they are from before the subscription")
         say(f"ended: {finding.ended}{'' if finding.is_final else '; the verdict is not final'}")
     if not (finding.verdict.ok and finding.is_final):
         raise typer.Exit(1)

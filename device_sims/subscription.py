@@ -38,6 +38,8 @@ class Subscription:
     is_up: bool = False
     subscribed: int = 0
     """How often a SUBACK came."""
+    passed_over: int = 0
+    """Retained messages: repetitions from before the subscription, out of their order, so they are not handed on."""
 
     async def run(self) -> None:
         """Stay subscribed until `ending` is set.
@@ -69,7 +71,7 @@ class Subscription:
 
     async def _stay_subscribed(self) -> None:
         client = Client(
-            self.identifier, clean_session=False, inflight_max=INFLIGHT_MAX, inbox=_handing_over_to(self.take)
+            self.identifier, clean_session=False, inflight_max=INFLIGHT_MAX, inbox=_handing_over_to(self._hand_on)
         )
         async with open_connection(self.endpoint, client) as connection, asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(connection.broken())
@@ -83,6 +85,12 @@ class Subscription:
             raise lost.__cause__
         self.say(f"{self.endpoint}: {lost}; trying again")
 
+    def _hand_on(self, message: aiomqtt.Message) -> None:
+        if message.retain:
+            self.passed_over += 1
+        else:
+            self.take(bytes(message.payload))
+
     async def _subscribe(self, connection: Connection) -> None:
         granted = await connection.subscribe(self.topic, qos=QOS)
         if granted != [QOS]:
@@ -95,18 +103,16 @@ class Subscription:
         self.say("subscribed" if self.subscribed == 1 else "subscribed again")
 
 
-def _handing_over_to(take: Take) -> type[Inbox]:
+def _handing_over_to(hand_on: Callable[[aiomqtt.Message], None]) -> type[Inbox]:
     """An inbox that keeps nothing: it hands each message over the moment the library puts it in.
 
     The library acknowledges a message after it has put it into the inbox, and forgets an inbox with its connection.
     Messages that waited in one would be acknowledged and gone.
-    Retained messages are passed over: they are repetitions from before this subscription, out of their order.
     """
 
     class HandingOver(Inbox):
         def put_nowait(self, item: aiomqtt.Message) -> None:
-            if not item.retain:
-                take(bytes(item.payload))
+            hand_on(item)
 
     return HandingOver
 

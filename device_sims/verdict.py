@@ -6,6 +6,7 @@ anyone. Order is judged on first occurrences only: a repetition comes late by na
 """
 
 import json
+from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,21 +135,28 @@ def judge(acknowledged: Iterable[tuple[str, int]], delivered: Iterable[tuple[str
 def identify(payload: bytes) -> tuple[str, int] | None:
     """The device and `n` in a payload, or None if it is not from a simulated device.
 
-    Reads the device's own JSON, and the same JSON as `data` of a CloudEvents 1.0 envelope (structured mode, JSON
-    format, section 3.1.1), as gateways on the way may wrap it.
+    Reads the device's own JSON, and the same JSON in a CloudEvents 1.0 envelope (`data` or `data_base64`; structured
+    mode, JSON format, section 3.1), as gateways on the way may wrap it.
     """
     try:
         content: Any = json.loads(payload)
+        if isinstance(content, dict) and "specversion" in content:
+            content = _unwrapped(content)
     except (ValueError, RecursionError):
         return None
-    if isinstance(content, dict) and "specversion" in content:
-        content = content.get("data")
     if not isinstance(content, dict):
         return None
     device, n = content.get("device"), content.get("n")
     if not isinstance(device, str) or type(n) is not int or n < 1:
         return None
     return device, n
+
+
+def _unwrapped(envelope: dict[str, Any]) -> Any:
+    packed = envelope.get("data_base64")
+    if isinstance(packed, str):
+        return json.loads(b64decode(packed, validate=True))
+    return envelope.get("data")
 
 
 def _summed(devices: Iterable[DeviceVerdict]) -> Verdict:

@@ -45,6 +45,9 @@ class Finding:
     verdict: Verdict
     ended: Ended
 
+    passed_over: int
+    """Retained messages that were not counted."""
+
     @property
     def is_final(self) -> bool:
         """Whether waiting longer could not have changed it, as far as one can know."""
@@ -79,7 +82,7 @@ class Verification:
             ended = await self._end(interrupted)
             self.subscription.ending.set()
         with Ledger.open_readonly(self.ledger) as ledger:
-            finding = Finding(self.tally.judge(ledger.acknowledged()), ended)
+            finding = Finding(self.tally.judge(ledger.acknowledged()), ended, self.subscription.passed_over)
         if self.subscription.subscribed and (finding.is_final or not self.is_recorded):
             await self._forget_session()
         return finding
