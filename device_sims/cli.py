@@ -135,11 +135,11 @@ def verify(
     """
     with telling_errors():
         endpoint = parse_endpoint(url, read_credentials(username, password_file))
+        tally = Tally()
+        for device, n in read_recording(record) if record is not None else ():
+            tally.deliver(device, n)
         recording = open_recording(record) if record is not None else None
         try:
-            tally = Tally()
-            for device, n in read_recording(record) if record is not None else ():
-                tally.deliver(device, n)
             subscribing = (endpoint, _session_name(ledger), topic)
             patience = Patience(idle, timeout, accept_unfinished)
             finding = run_to_end(_verify(ledger, subscribing, tally, recording, patience))

@@ -7,8 +7,8 @@ acknowledged to the broker, which sends that message again.
 import json
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from device_sims.errors import SimsError, UsageError
 
@@ -16,7 +16,7 @@ from device_sims.errors import SimsError, UsageError
 class Recording:
     """An open record file. `append` returns when the line is with the operating system: a kill does not lose it."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, file: FileIO, path: Path) -> None:
         self._file = file
         self._path = path
 
@@ -27,10 +27,13 @@ class Recording:
             SimsError: the file cannot be written.
         """
         try:
-            self._file.write(json.dumps([device, n]).encode() + b"\n")
-            self._file.flush()
+            self._write_whole(json.dumps([device, n]).encode() + b"\n")
         except OSError as error:
             raise SimsError(f"cannot write the record {self._path}: {error}", hint="check the disk") from error
+
+    def _write_whole(self, line: bytes) -> None:
+        while line:
+            line = line[self._file.write(line) :]
 
     def close(self) -> None:
         """Close the file."""
@@ -44,7 +47,7 @@ def open_recording(path: Path) -> Recording:
         UsageError: it cannot be opened.
     """
     try:
-        file = path.open("ab")
+        file = path.open("ab", buffering=0)  # a line that could not be written must not wait for the next
         kept = _length_of_whole_lines(path)
         os.truncate(path, kept)
     except OSError as error:

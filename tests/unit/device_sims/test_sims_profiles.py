@@ -92,10 +92,10 @@ def test_wandering_stays_within_its_amplitude_and_integrates_exactly():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_door_opens_and_closes_and_its_durations_grow_with_time(seed):
     door = door_contact(random.Random(seed), 1)
-    rows = [door(START_S + step) for step in range(24 * 3600)]
+    rows = [door(START_S + step) for step in range(4 * 3600)]
     states = [row["state"] for row in rows]
     openings = sum(a == "closed" and b == "open" for a, b in pairwise(states))
-    assert openings > 10
+    assert openings > 3
     assert 0 < states.count("open") < states.count("closed")
     for before, after in pairwise(rows):
         if before["state"] == after["state"] == "open":
