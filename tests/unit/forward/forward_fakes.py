@@ -1,0 +1,128 @@
+"""Fakes for the two ports of the forwarder: a log in memory and an upstream that follows a script."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gateway.event import Event
+from gateway.forward.config import UpstreamConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gateway.errors import DeliveryError
+
+
+def make_event(seq: int, topic: str = "dev/1/t", origin: str = "", payload: bytes = b"x") -> Event:
+    return Event(seq, 1_700_000_000_000_000_000, seq, "boot", "dev", topic, 1, False, payload, origin)
+
+
+def make_config(**changes: object) -> UpstreamConfig:
+    quick = {
+        "type": "fake",
+        "url": "fake://here",
+        "backoff_initial_s": 0.001,
+        "backoff_max_s": 0.01,
+        "blocked_retry_s": 0.01,
+        "connect_timeout_s": 5,
+        "stall_timeout_s": 5,
+    }
+    return UpstreamConfig.model_validate(quick | changes)
+
+
+class MemoryLog:
+    """Fulfils `gateway.forward.runner.Log`."""
+
+    def __init__(self, events: Sequence[Event] = ()) -> None:
+        self.events = list(events)
+        self.head = self.events[-1].seq if self.events else 0
+        self.cursors: dict[str, int] = {}
+        self.quarantined: dict[int, str] = {}
+        self._changed = asyncio.Condition()
+        self.quarantine_error: Exception | None = None
+
+    async def read(self, after_seq: int, events_max: int) -> Sequence[Event]:
+        await asyncio.sleep(0)
+        return [event for event in self.events if event.seq > after_seq][:events_max]
+
+    async def wait_beyond(self, seq: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.head > seq)
+
+    def cursor(self, upstream: str) -> int:
+        return self.cursors.get(upstream, 0)
+
+    def advance(self, upstream: str, seq: int) -> None:
+        assert seq > self.cursor(upstream)
+        self.cursors[upstream] = seq
+
+    async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
+        await asyncio.sleep(0)
+        if self.quarantine_error is not None:
+            error, self.quarantine_error = self.quarantine_error, None
+            raise error
+        assert self.cursor(upstream) < min(reasons)
+        self.quarantined.update(reasons)
+
+    async def append(self, event: Event) -> None:
+        async with self._changed:
+            self.events.append(event)
+            self.head = event.seq
+            self._changed.notify_all()
+
+
+class ScriptedUpstream:
+    """Takes everything, except where the test has put something in the way.
+
+    `on_open` and `on_send` are asked before anything is taken: they return an error to raise, or None.
+    `hold` makes `send` wait before the event of that seq until `release` is set.
+    """
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+        self.taken: list[int] = []
+        self.batches: list[list[int]] = []
+        self.opens = 0
+        self.closes = 0
+        self.on_open: Callable[[], DeliveryError | None] = lambda: None
+        self.on_send: Callable[[Sequence[Event]], tuple[int, DeliveryError] | None] = lambda _: None
+        self.hold: int | None = None
+        self.holding = asyncio.Event()
+        self.release = asyncio.Event()
+        self._closed: asyncio.Future[DeliveryError] | None = None
+
+    async def open(self) -> None:
+        self.opens += 1
+        await asyncio.sleep(0)
+        error = self.on_open()
+        if error is not None:
+            raise error
+        self._closed = asyncio.get_running_loop().create_future()
+
+    async def send(self, events: Sequence[Event]) -> None:
+        self.acknowledged = 0
+        self.batches.append([event.seq for event in events])
+        trouble = self.on_send(events)
+        count, error = (len(events), None) if trouble is None else trouble
+        for event in events[:count]:
+            if event.seq == self.hold:
+                self.holding.set()
+                await self.release.wait()
+            self.taken.append(event.seq)
+            self.acknowledged += 1
+        await asyncio.sleep(0)
+        if error is not None:
+            raise error
+
+    async def wait_closed(self) -> DeliveryError:
+        assert self._closed is not None
+        return await asyncio.shield(self._closed)
+
+    def drop(self, error: DeliveryError) -> None:
+        assert self._closed is not None
+        self._closed.set_result(error)
+
+    async def close(self) -> None:
+        self.closes += 1
+        await asyncio.sleep(0)

@@ -1,0 +1,69 @@
+"""Backoff, selection, envelope and configuration."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from forward_fakes import make_config, make_event
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gateway.forward import backoff, selection
+from gateway.forward.envelope import RawEnvelope, time_text
+from gateway.forward.selection import Selection
+
+
+def test_wait_doubles_up_to_its_limit() -> None:
+    waits = [backoff.wait_s(n, initial_s=1, max_s=10, randomness=0) for n in range(1, 7)]
+    assert waits == [1, 2, 4, 8, 10, 10]
+
+
+@given(st.integers(1, 10**9), st.floats(0, 1))
+def test_wait_is_shortened_by_a_quarter_at_most(failures: int, randomness: float) -> None:
+    wait = backoff.wait_s(failures, initial_s=1, max_s=120, randomness=randomness)
+    assert 0.75 <= wait <= 120
+
+
+def test_selection_forgets_topics_beyond_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_TOPICS_CACHED_MAX", 3)
+    chosen = Selection("cloud", ["a/+", "b/#"])
+    events = [make_event(n, topic) for n, topic in enumerate(["a/1", "a/2", "c", "b", "b/1/2", "a/1", "c"])]
+    assert [event.topic for event in chosen.of(events)] == ["a/1", "a/2", "b", "b/1/2", "a/1"]
+    assert len(chosen._verdicts) <= 3
+
+
+@given(st.integers(0, 4_000_000_000 * 10**9))
+def test_time_is_rfc_3339_in_utc(wall_ns: int) -> None:
+    text = time_text(wall_ns)
+    parsed = datetime.fromisoformat(text)
+    assert int(parsed.timestamp()) == wall_ns // 10**9
+    assert parsed.microsecond == wall_ns // 1000 % 10**6
+    assert len(text) == len("2026-11-23T04:05:16.000001Z")
+
+
+def test_raw_envelope_names_the_event() -> None:
+    envelope = RawEnvelope(gateway_id="greenhouse-7", log_id="01J")
+    assert envelope.properties(make_event(42)) == [
+        ("id", "01J.42"),
+        ("time", "2023-11-14T22:13:20.000000Z"),
+        ("source", "urn:gateway:greenhouse-7"),
+        ("device", "dev"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"topics": []},
+        {"topics": ["a#"]},
+        {"unknown": 1},
+        {"batch_events_max": 0},
+        {"stall_timeout_s": 0},
+        {"backoff_initial_s": 9, "backoff_max_s": 1},
+    ],
+)
+def test_wrong_configuration_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        make_config(**wrong)
