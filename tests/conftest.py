@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:  # noqa: ARG001
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Where every server is installed, a skipped test is a test that does not run: a failure."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
