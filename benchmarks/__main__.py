@@ -37,6 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round: to see that it works")
     parser.add_argument("--system", choices=[*SYSTEMS], help="only this one")
     parser.add_argument("--upstream", choices=["mosquitto", "sink"], help="mosquitto, if it is installed")
+    parser.add_argument("--mqtt-version", choices=["5", "3.1.1"], default="5", help="the gateway forwards by (5)")
     parser.add_argument("--devices", type=int, default=20, help="connections (20)")
     parser.add_argument("--window", type=int, default=20, help="in flight of each connection (20)")
     parser.add_argument("--paced-rate", type=float, default=5_000, help="events/s for the latencies (5,000)")
@@ -60,6 +61,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         paced_s=options.paced_seconds,
         live_rate=options.live_rate,
         folder=options.folder,
+        mqtt_version=options.mqtt_version,
         sink=options.upstream == "sink" or mosquitto_path() is None,
     )
 

@@ -26,7 +26,7 @@ class Goal:
 
     def text(self) -> str:
         """For the table."""
-        return f"≥ {self.at_least_ratio:g} of it" if self.at_least_ratio is not None else f"< {self.below:g}"
+        return f"ratio ≥ {self.at_least_ratio:g}" if self.at_least_ratio is not None else f"< {self.below:g}"
 
     def met(self, ours: float | None, quotient: float | None) -> bool | None:
         """None if it was not measured."""
@@ -68,6 +68,8 @@ MEASURES = (
     Measure("written_bytes", "bytes written per event", ends_block=True),
     Measure("generator_cpu_us", "load generator's CPU per event, µs", 1),
     Measure("generator_cpu_share", "  of one core, during ingest", 2),
+    Measure("upstream_cpu_us", "upstream's CPU per event, drain, µs", 1),
+    Measure("upstream_cpu_share", "  of one core", 2),
     Measure("receiver_cpu_us", "receiver's CPU per event, drain, µs", 1, ends_block=True),
     Measure("lost", "acknowledged and lost (must be 0)"),
     Measure("repeated", "arrived more than once"),

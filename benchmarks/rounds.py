@@ -40,6 +40,7 @@ class Plan:
     live_rate: float  # beside the drain; 0: nothing
     folder: str | None  # where the temporary folders go; None: the system's place for them
     sink: bool
+    mqtt_version: str  # by which the gateway forwards
 
 
 class Round:
@@ -133,6 +134,10 @@ class Round:
             "receiver_cpu_us": reply["cpu_s"] / len(backlog) * 1e6,
             "drained_rss_mb": self.memory_mb(),
         }
+        upstream_cpu_s = upstream.cpu_s()
+        if upstream_cpu_s is not None:
+            self.figures["upstream_cpu_us"] = upstream_cpu_s / (len(backlog) + len(live)) * 1e6
+            self.figures["upstream_cpu_share"] = upstream_cpu_s / max(seen["last"] - seen["first"], 1e-3)
 
     def forward(self) -> None:
         """Publish with the upstream there, from the first publish to the last arrival."""
@@ -177,7 +182,7 @@ def run_round(system: str, plan: Plan, say: Callable[[str], None]) -> Figures:
         folder = Path(name)
         upstream = SinkUpstream() if plan.sink else MosquittoUpstream(folder)
         stack.callback(upstream.stop)
-        server = SYSTEMS[system](folder, upstream.port)
+        server = SYSTEMS[system](folder, upstream.port, plan.mqtt_version)
         stack.callback(server.stop)
         server.wait_until_listening()
         settings = {"port": upstream.port, "sink": plan.sink, "stall_s": STALL_S}

@@ -26,6 +26,7 @@ type = "mqtt"
 url = "mqtt://127.0.0.1:{upstream_port}"
 backoff_initial_s = 0.2
 backoff_max_s = 1
+version = "{mqtt_version}"
 """
 
 MOSQUITTO = """\
@@ -67,19 +68,21 @@ def mosquitto_path() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
-def start_gateway(folder: Path, upstream_port: int) -> Server:
+def start_gateway(folder: Path, upstream_port: int, mqtt_version: str) -> Server:
     """The gateway of this virtual environment, with its log in `folder`."""
     script = Path(sys.executable).with_name("gateway")
     if not script.exists():
         raise BenchmarkError(f"no console script {script.name} beside {sys.executable}: pip install -e .")
     port = free_port()
     config = folder / "gateway.toml"
-    config.write_text(GATEWAY.format(folder=folder, port=port, upstream_port=upstream_port))
+    text = GATEWAY.format(folder=folder, port=port, upstream_port=upstream_port, mqtt_version=mqtt_version)
+    config.write_text(text)
     return Server("gateway", [str(script), "run", "--config", str(config)], port, folder / "gateway.log")
 
 
-def start_mosquitto(folder: Path, upstream_port: int) -> Server:
-    """Mosquitto with a bridge to the upstream."""
+def start_mosquitto(folder: Path, upstream_port: int, mqtt_version: str) -> Server:
+    """Mosquitto with a bridge to the upstream, always by MQTT 3.1.1."""
+    del mqtt_version
     port = free_port()
     extra = BRIDGE.format(upstream_port=upstream_port)
     return _mosquitto("mosquitto", folder / "bridge", port, extra)
@@ -114,6 +117,10 @@ class MosquittoUpstream:
         del receiver
         self._server = self._run()
 
+    def cpu_s(self) -> float | None:
+        """Processor time since it was started."""
+        return self._server.cpu_s() if self._server else None
+
     def stop(self) -> None:
         """Kill it: what it holds is of no use to anyone."""
         if self._server:
@@ -143,6 +150,10 @@ class SinkUpstream:
     def start(self, receiver: Worker) -> None:
         """Open the port, in the receiver's process."""
         receiver.tell(listen=True)
+
+    def cpu_s(self) -> float | None:
+        """None: it is the receiver's."""
+        return None
 
     def stop(self) -> None:
         """Nothing: the port closes when the receiver ends."""
