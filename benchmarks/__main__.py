@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -109,6 +110,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, list[Fig
 def main() -> int:
     options, began = arguments(), time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the brokers are stopped on the way out
     context = setting(plan_of(options))
     console.print(f"{context['machine']}, disk {context['disk']}, load {context['load_before']:.1f} before")
     if context["disk"] == "tmpfs":
