@@ -126,17 +126,17 @@ class Device:
             watching = tasks.create_task(connection.broken())
             publishing: set[asyncio.Task[None]] = set()
             while not self._done.is_set():
-                while (taken := self._outbox.take()) is not None:
-                    publish = tasks.create_task(self._publish(connection, *taken))
+                while (event := self._outbox.take()) is not None:
+                    publish = tasks.create_task(self._publish(connection, event))
                     publishing.add(publish)
                     publish.add_done_callback(publishing.discard)
                 await self._woken()
             for task in (watching, *publishing):
                 task.cancel()
 
-    async def _publish(self, connection: Connection, event: Event, is_first: bool) -> None:  # noqa: FBT001 - from take
+    async def _publish(self, connection: Connection, event: Event) -> None:
         progress, ledger, group = self._around.progress, self._around.ledger, self._spec.group
-        if is_first:
+        if self._outbox.is_sent_first(event.n):
             progress.sent += 1
             ledger.sent(self._spec.device)
         else:

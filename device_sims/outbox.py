@@ -31,15 +31,22 @@ class Outbox:
         """Keep `event` until it is acknowledged; the caller has checked `is_full`."""
         self._waiting.append(event)
 
-    def take(self) -> tuple[Event, bool] | None:
-        """The next event to send and whether it goes out for the first time; None while the window is full."""
+    def take(self) -> Event | None:
+        """The next event to send; None while nothing waits or the window is full."""
         if not self._waiting or len(self._inflight) >= self._inflight_max:
             return None
         event = self._waiting.popleft()
         self._inflight[event.n] = event
-        is_first = event.n > self._sent_up_to
-        self._sent_up_to = max(self._sent_up_to, event.n)
-        return event, is_first
+        return event
+
+    def is_sent_first(self, n: int) -> bool:
+        """Note that event `n`, which was taken, is now being sent; whether that is for the first time.
+
+        An event that was taken may never be sent, because the connection broke before its turn came.
+        """
+        is_first = n > self._sent_up_to
+        self._sent_up_to = max(self._sent_up_to, n)
+        return is_first
 
     def settle(self, n: int) -> None:
         """Forget event `n`: it was acknowledged, or at QoS 0 written to the connection."""
