@@ -36,7 +36,7 @@ class UpstreamConfig(BaseModel):
         default="raw", description="raw: topic and payload as they came, event id and time beside them."
     )
     batch_events_max: int = Field(
-        default=1000, ge=1, le=65_535, description="Events that are read from the log and handed over at a time."
+        default=5000, ge=1, le=65_535, description="Events that are read from the log and handed over at a time."
     )
     stall_timeout_s: float = Field(
         default=30,
