@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.broker.config import BrokerConfig
     from gateway.broker.outbox import Wire
     from gateway.event import Event
-    from gateway.eventlog.state import Retained
+    from gateway.eventlog.retained import Retained
 
 _CACHED_TOPICS_MAX = 10_000
 

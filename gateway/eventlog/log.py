@@ -16,7 +16,8 @@ from gateway.eventlog import lock, retention, segment, state
 from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
 from gateway.eventlog.reader import LogReader
 from gateway.eventlog.recent import Recent
-from gateway.eventlog.state import Retained, State
+from gateway.eventlog.retained import Retained
+from gateway.eventlog.state import State
 from gateway.eventlog.writer import SegmentWriter
 
 if TYPE_CHECKING:

@@ -10,25 +10,16 @@ import json
 import sqlite3
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
 from gateway.eventlog import schema
+from gateway.eventlog.retained import Retained
 from gateway.eventlog.segment import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-
-class Retained(NamedTuple):
-    """The retained message of one topic: the last event that was published to it with the RETAIN flag."""
-
-    topic: str
-    seq: int
-    qos: int
-    payload: bytes
-    """Empty: the device has withdrawn the retained message."""
 
 
 def path_of(data_dir: Path) -> Path:
