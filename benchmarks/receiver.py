@@ -1,9 +1,9 @@
 """What stands at the upstream and counts: a subscriber of a real broker, or a broker of ours that swallows all.
 
 A process of its own, `python -m benchmarks.receiver SETTINGS`. Commands on stdin: `listen` opens the sink's port,
-`expect` names ranges of events; it answers `armed`, and `counted` when all of them are in or nothing new has
-come for `stall_s`. `stamps` asks for the time of each arrival; then bytes are read as they come, otherwise a few
-milliseconds' worth at a time, which costs less.
+`expect` names ranges of events; it answers `armed`, with `announce` `first` when the first of them is in, and
+`counted` when all are or nothing new has come for `stall_s`. `stamps` asks for the time of each arrival; then bytes
+are read as they come, otherwise a few milliseconds' worth at a time, which costs less.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Receiver:
         self._armed_at = 0.0
         self._cpu_began = 0.0
         self._commands = b""
+        self._announce = False
 
     def run(self) -> None:
         """Until stdin closes."""
@@ -84,6 +85,9 @@ class Receiver:
     def _take(self, data: bytes, now: float) -> None:
         if self._arrivals and data:
             self._arrivals.feed(data, now)
+            if self._announce and self._arrivals.latest() is not None:
+                self._announce = False
+                reply(first=True)
 
     def _take_commands(self, data: bytes) -> bool:
         *lines, self._commands = (self._commands + data).split(b"\n")
@@ -93,6 +97,7 @@ class Receiver:
                 self._source.listen()
             if "expect" in command:
                 self._arrivals = Arrivals(command["expect"], keep_stamps=command.get("stamps", False))
+                self._announce = command.get("announce", False)
                 self._armed_at, self._cpu_began = time.monotonic(), time.process_time()
                 reply(armed=True)
         return bool(data)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import percentile
-from benchmarks.processes import Worker
+from benchmarks.processes import BenchmarkError, Worker
 from benchmarks.systems import SYSTEMS, MosquittoUpstream, SinkUpstream
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MEGABYTE = 1_000_000
 STALL_S = 15.0
 PHASE_S = 180.0  # the longest any phase may take
-LIVE_S = 3.0  # how long events keep coming beside a drain, if they do
+LIVE_S = 5.0  # how long from its first arrival events come in beside a drain, if they do
 
 Figures = dict[str, float]
 
@@ -72,10 +72,10 @@ class Round:
         worker.answer(30)
         return worker
 
-    def expect(self, *, stamps: bool = False, **ranges: range) -> None:
-        """Arm the receiver."""
+    def expect(self, *, stamps: bool = False, announce: bool = False, **ranges: range) -> None:
+        """Arm the receiver; `announce` the first arrival."""
         wanted = {name: [numbers.start, numbers.stop] for name, numbers in ranges.items()}
-        self._receiver.tell(expect=wanted, stamps=stamps)
+        self._receiver.tell(expect=wanted, stamps=stamps, announce=announce)
         self._receiver.answer(30)
 
     def counted(self) -> dict[str, Any]:
@@ -106,23 +106,29 @@ class Round:
             "backlog_rss_mb": self.memory_mb(),
             "backlog_peak_mb": self.memory_mb("VmHWM"),
         }
-        after = self._server.written_bytes()
+        self._note_written("written_bytes", written, events)
         if data.exists():
             self.figures["disk_bytes"] = _bytes_in(data) / events
-            if written is not None and after is not None:
-                self.figures["written_bytes"] = (after - written) / events
         return numbers
+
+    def _note_written(self, name: str, before: float | None, events: int) -> None:
+        """Bytes written per event since `before`, of a system that writes at all."""
+        after = self._server.written_bytes()
+        if before is not None and after:
+            self.figures[name] = (after - before) / events
 
     def drain(self, backlog: range, upstream: MosquittoUpstream | SinkUpstream) -> None:
         """Bring the upstream back and wait for the backlog; with a live rate, events keep coming beside it."""
         cpu_s = self._server.cpu_s()
         live = self.take(int(self._plan.live_rate * LIVE_S))
-        self.expect(backlog=backlog, live=live)
-        upstream.start(self._receiver)
-        if live:
-            with self.load(live, self._plan.live_rate) as load:
-                load.tell(go=True)
-                load.answer(PHASE_S)
+        with ExitStack() as stack:
+            beside = stack.enter_context(self.load(live, self._plan.live_rate)) if live else None
+            self.expect(backlog=backlog, live=live, announce=bool(live))
+            upstream.start(self._receiver)
+            if beside:
+                self._wait_for_first()
+                beside.tell(go=True)
+                beside.answer(PHASE_S)
         reply = self.counted()
         seen = reply["counted"]["ranges"]["backlog"]
         if seen["first"] is None:
@@ -138,6 +144,10 @@ class Round:
         if upstream_cpu_s is not None:
             self.figures["upstream_cpu_us"] = upstream_cpu_s / (len(backlog) + len(live)) * 1e6
             self.figures["upstream_cpu_share"] = upstream_cpu_s / max(seen["last"] - seen["first"], 1e-3)
+
+    def _wait_for_first(self) -> None:
+        if "first" not in self._receiver.answer(PHASE_S):
+            raise BenchmarkError(f"no event of the backlog reached the upstream within {STALL_S:g} s")
 
     def forward(self) -> None:
         """Publish with the upstream there, from the first publish to the last arrival."""
@@ -162,9 +172,12 @@ class Round:
         numbers = self.take(int(rate * self._plan.paced_s))
         self.expect(events=numbers, stamps=True)
         with self.load(numbers, rate) as load:
+            cpu_s, written = self._server.cpu_s(), self._server.written_bytes()
             load.tell(go=True)
             result = load.answer(PHASE_S)
         stamps = self.counted()["counted"]["stamps"]
+        self.figures["paced_cpu_us"] = (self._server.cpu_s() - cpu_s) / len(numbers) * 1e6
+        self._note_written("paced_written_bytes", written, len(numbers))
         arrivals = [at - result["began"] - (number - numbers.start) / rate for number, at in stamps]
         for name, values in (("ack", result["latencies_s"]), ("upstream", arrivals)):
             if values:
