@@ -153,7 +153,7 @@ class Broker:
 
     def outbox(self, client_id: str) -> Outbox | None:
         """Deliveries of a client, if it ever subscribed."""
-        return self._delivery.outbox(client_id) if self._delivery.subscriptions(client_id) else None
+        return self._delivery.known_outbox(client_id)
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone: its will is published, its session engine told."""
@@ -277,5 +277,7 @@ class Broker:
             elif connection.connect is None:
                 if silent_s > self._config.connect_timeout_s:
                     connection.abort("not admitted in time")
+            elif connection.is_held_up:
+                continue  # it may have spoken: we do not listen until the log has room
             elif 0 < connection.connect.keep_alive_s * _KEEP_ALIVE_FACTOR < silent_s:
                 connection.abort("nothing heard for one and a half times its keep-alive")

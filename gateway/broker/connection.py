@@ -150,6 +150,7 @@ class Connection(asyncio.Protocol):
     def relieve(self) -> None:
         """There is room in the log again."""
         self._waits_for_room = False
+        self.heard_s = self._now()
         self._steer()
 
     def close(self, reason: str) -> None:
@@ -164,6 +165,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self.reason = reason
             self._transport.abort()
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the client is not heard because the log is full, which is not the client's fault."""
+        return self._waits_for_room
 
     @property
     def closing(self) -> bool:

@@ -79,6 +79,10 @@ class Delivery:
                 outbox.attach(self._wires[client_id])
         return outbox
 
+    def known_outbox(self, client_id: str) -> Outbox | None:
+        """The client's outbox, if anything was ever meant for it."""
+        return self._outboxes.get(client_id)
+
     def attach(self, client_id: str, wire: Wire) -> None:
         """The client is connected: whatever waits for it is sent."""
         self._wires[client_id] = wire

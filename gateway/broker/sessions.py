@@ -94,6 +94,8 @@ class Sessions(amqtt.broker.Broker):
     """Sessions of admitted clients, persistent ones kept in `state.db`."""
 
     def __init__(self, log: EventLog, delivery: Delivery) -> None:
+        for noisy in ("amqtt", "transitions"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
         listener = ListenerConfig(type=ListenerType.EXTERNAL)
         super().__init__(AmqttConfig(listeners={_LISTENER: listener}, plugins={}))
         self._log = log
@@ -102,8 +104,6 @@ class Sessions(amqtt.broker.Broker):
 
     async def open(self) -> None:
         """Start amqtt and bring back the persistent sessions of the last run."""
-        logging.getLogger("amqtt").setLevel(logging.ERROR)
-        logging.getLogger("transitions").setLevel(logging.ERROR)
         await self.start()
         for client_id, subscriptions in self._log.sessions().items():
             handler, session = self.create_offline_session(client_id)

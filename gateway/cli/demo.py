@@ -173,7 +173,7 @@ class View:
         upstream = _upstream(status)
         self.longest_backlog = max(self.longest_backlog, upstream["pending"])
         colour = "green" if upstream["state"] == "connected" else "red"
-        table.add_row("stored", f"{status['log']['head']:,} events, {status['log']['bytes_'] / 1e6:.1f} MB")
+        table.add_row("stored", f"{status['log']['head']:,} events, {status['log']['size_bytes'] / 1e6:.1f} MB")
         table.add_row("pending", f"{upstream['pending']:,} events not yet at the upstream")
         table.add_row("upstream", f"[{colour}]{upstream['state']}[/{colour}] {upstream['reason']}")
         return table

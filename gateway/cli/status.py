@@ -57,7 +57,7 @@ def _show(facts: dict[str, Any]) -> None:
     console.print(f"[bold]{facts['id']}[/bold]  {running}")
     console.print(
         f"log       {log['head']:,} events so far, the oldest kept is {log['oldest']:,}; "
-        f"{log['segments']} segment(s), {log['bytes_'] / 1e6:,.1f} MB"
+        f"{log['segments']} segment(s), {log['size_bytes'] / 1e6:,.1f} MB"
     )
     if log["error"]:
         console.print(f"[red]disk      nothing is stored or acknowledged: {log['error']}[/red]", highlight=False)

@@ -25,7 +25,7 @@ class GatewayConfig(BaseModel):
     data_dir: Path
     """Segments in `<data_dir>/log`, the rest in `<data_dir>/state.db`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    stop_timeout_s: float = Field(default=3, gt=0)
+    stop_timeout_s: float = Field(default=2, gt=0)
     """Time for what devices have sent to reach the disk when the gateway is told to stop."""
 
 

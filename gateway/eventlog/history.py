@@ -63,7 +63,9 @@ class History:
                 "head": head,
                 "oldest": segments[0] if segments else head + 1,
                 "segments": len(segments),
-                "bytes_": sum(segment.size_of(segment.path_of(self._data_dir / "log", first)) for first in segments),
+                "size_bytes": sum(
+                    segment.size_of(segment.path_of(self._data_dir / "log", first)) for first in segments
+                ),
                 "pending_events": 0,
                 "error": "",
             },

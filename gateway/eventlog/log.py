@@ -45,7 +45,7 @@ class LogStatus(NamedTuple):
     head: int
     oldest: int
     segments: int
-    bytes_: int
+    size_bytes: int
     pending_events: int
     error: str
     """Why nothing is stored at the moment; empty if all is well."""
@@ -213,7 +213,7 @@ class EventLog:
             head=self.head,
             oldest=segments[0] if segments else self.head + 1,
             segments=len(segments),
-            bytes_=sum(segment.size_of(segment.path_of(self._folder, first)) for first in segments),
+            size_bytes=sum(segment.size_of(segment.path_of(self._folder, first)) for first in segments),
             pending_events=self.intake.pending_events,
             error=self.intake.error,
         )

@@ -107,6 +107,7 @@ class MqttConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Log in."""
         self._transport = cast("asyncio.Transport", transport)
+        self._socket = transport.get_extra_info("socket")
         self._transport.write(self._connect)
 
     def data_received(self, data: bytes) -> None:
@@ -193,15 +194,6 @@ class MqttConnection(asyncio.Protocol):
             self._landed.set_result(None)
 
     # --- receiving ---
-
-    def _hasten(self) -> None:
-        """Have the kernel acknowledge what came at once; it forgets the wish, so it is told again each time.
-
-        Servers that leave Nagle's algorithm on, Mosquitto by default, keep their last PUBACKs back until that
-        acknowledgement, which the kernel would delay by 40 ms: with it, 16,000 events a second became 80,000.
-        """
-        if self._transport is not None:
-            self._transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _read_plain_answers(self, data: bytes) -> int:
         """Take the yeses that `data` begins with, nearly all there is to read; how many bytes that were."""
