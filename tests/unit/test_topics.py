@@ -82,9 +82,7 @@ def test_filter_does_not_match_topic(topic_filter: str, topic: str) -> None:
 @given(st.lists(_filters, max_size=12), st.lists(_filters, max_size=6), _topics)
 @example(["#"], [], "$SYS")
 @example(["a/#", "a"], ["a"], "a")
-def test_index_finds_what_matches_and_forgets_what_is_removed(
-    added: list[str], removed: list[str], topic: str
-) -> None:
+def test_index_finds_what_matches_and_forgets_what_is_removed(added: list[str], removed: list[str], topic: str) -> None:
     index: FilterIndex[str] = FilterIndex()
     for topic_filter in added:
         index.add(topic_filter, topic_filter)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
-from forward_fakes import make_config, make_event
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from gateway.forward import backoff, selection
 from gateway.forward.envelope import RawEnvelope, time_text
 from gateway.forward.selection import Selection
+from tests.unit.forward.forward_fakes import make_config, make_event
 
 
 def test_wait_doubles_up_to_its_limit() -> None:

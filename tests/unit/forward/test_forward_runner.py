@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from forward_fakes import MemoryLog, ScriptedUpstream, make_config, make_event
 
 from gateway.clock import SystemClock
 from gateway.errors import Blocked, Busy, LogError, Refused, Unreachable
 from gateway.forward.runner import Forwarder
+from tests.unit.forward.forward_fakes import MemoryLog, ScriptedUpstream, make_config, make_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
