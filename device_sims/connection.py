@@ -7,9 +7,11 @@ a device does both and must be the only one to.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import aiomqtt
 
@@ -21,6 +23,11 @@ CONNECT_TIMEOUT_S = 5.0
 ACKNOWLEDGE_TIMEOUT_S = 20.0
 HANG_UP_TIMEOUT_S = 0.5
 KEEPALIVE_S = 20
+
+# What the library logs about a broken connection arrives as a `ConnectionLost` too; without a handler of its own it
+# would also be written to the terminal, once for each device.
+LOGGER = logging.getLogger("device_sims.mqtt")
+LOGGER.addHandler(logging.NullHandler())
 
 Inbox = asyncio.Queue[aiomqtt.Message]
 
@@ -109,11 +116,29 @@ async def open_connection(endpoint: Endpoint, as_client: Client) -> AsyncIterato
             raise ConnectionLost(f"lost while closing: {error}") from error
 
 
+class _SteadyClient(aiomqtt.Client):
+    """The library's client without a race of its versions 2.5.
+
+    It has the loop watch a socket for writing one step later than asked. When the connection breaks within that step,
+    the loop is told to watch a closed socket, or another client's, if that was given the same number meanwhile.
+    """
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # In the thread that connects: nothing reads from the socket yet, so it cannot be found broken.
+            super()._on_socket_register_write(client, userdata, sock)
+        else:
+            loop.add_writer(sock.fileno(), client.loop_write)
+
+
 def _new_client(endpoint: Endpoint, as_client: Client) -> aiomqtt.Client:
     credentials = endpoint.credentials
-    client = aiomqtt.Client(
+    client = _SteadyClient(
         endpoint.host,
         endpoint.port,
+        logger=LOGGER,
         identifier=as_client.identifier,
         username=credentials.username if credentials else None,
         password=credentials.password if credentials else None,

@@ -129,6 +129,15 @@ class Proxy:
         writer.transport.abort()
 
 
+@pytest.fixture(autouse=True)
+async def loop_errors():
+    """Errors that no task could raise, such as those in callbacks of the client library."""
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    yield
+    assert errors == []
+
+
 @pytest.fixture
 async def broker(tmp_path):
     mosquitto = Mosquitto(tmp_path, "allow_anonymous true")
@@ -406,7 +415,7 @@ async def test_a_broker_that_refuses_the_devices_is_reported_and_exits_with_1(tm
     assert b"Traceback" not in errors
 
 
-def test_the_clock_of_the_system_is_the_default():
+async def test_the_clock_of_the_system_is_the_default():
     clock = Clock()
     assert abs(clock.wall_ns() - time.time_ns()) < 60_000_000_000
     assert clock.monotonic() <= time.monotonic()

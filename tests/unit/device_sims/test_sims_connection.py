@@ -75,6 +75,19 @@ async def test_an_event_that_is_not_acknowledged_in_time_counts_as_a_lost_connec
             await device.publish(Event(1, "t", b"x"), qos=1, retain=False)
 
 
+async def test_a_connection_that_breaks_right_after_a_publish_leaves_no_closed_socket_in_the_loop():
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    async with listening(Scripted()) as endpoint, open_connection(endpoint, CLIENT) as device, asyncio.timeout(5):
+        paho = device._client._client
+        paho.publish("t", b"x", qos=1)
+        paho._sock_close()
+        paho._do_on_disconnect(packet_from_broker=False, v1_rc=7)
+        with pytest.raises(ConnectionLost):
+            await device.broken()
+    assert errors == []
+
+
 def subscription(endpoint, take, said):
     return Subscription(endpoint, "verify", "#", take, said.append, random.Random(1))
 
