@@ -117,7 +117,9 @@ def verify(
     record: Annotated[
         Path | None, typer.Option(help="Keep deliveries in this file, and begin with those in it.")
     ] = None,
-    accept_unfinished: Annotated[bool, typer.Option(help="Judge the ledger of a run that was killed.")] = False,
+    accept_unfinished: Annotated[
+        bool, typer.Option("--accept-unfinished", help="Judge the ledger of a run that was killed.")
+    ] = False,
     every_device: Annotated[bool, typer.Option("--all", help="List every device, not only findings.")] = False,
     username: Username = None,
     password_file: PasswordFile = None,

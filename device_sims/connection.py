@@ -101,10 +101,9 @@ async def open_connection(endpoint: Endpoint, as_client: Client) -> AsyncIterato
     """
     client = _new_client(endpoint, as_client)
     try:
-        await client.__aenter__()
+        await client.connect()
     except aiomqtt.MqttError as error:
-        # Only an unanswered CONNECT leaves a socket behind. The library offers no other way to see whether it did.
-        if client._client.socket() is not None:  # noqa: SLF001
+        if client.has_socket:  # only an unanswered CONNECT leaves one behind
             await _hang_up(client)
         raise ConnectionLost(f"not connected: {error}") from error
     try:
@@ -117,13 +116,29 @@ async def open_connection(endpoint: Endpoint, as_client: Client) -> AsyncIterato
 
 
 class _SteadyClient(aiomqtt.Client):
-    """The library's client without a race of its versions 2.5.
+    """The library's client without two races of its versions 2.5."""
 
-    It has the loop watch a socket for writing one step later than asked. When the connection breaks within that step,
-    the loop is told to watch a closed socket, or another client's, if that was given the same number meanwhile.
-    """
+    @property
+    def has_socket(self) -> bool:
+        """Whether a socket is open, connected or not."""
+        return self._client.socket() is not None
+
+    async def connect(self) -> None:
+        """Connect, and notice a connection that broke before this task learned that it stood.
+
+        The library forgets such a loss, and would take the client for connected until it next publishes.
+        """
+        disconnected = self._disconnected
+        await self.__aenter__()
+        if disconnected.done():
+            raise aiomqtt.MqttError("lost right after connecting") from disconnected.exception()
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        """Have the loop watch the socket for writing now.
+
+        The library does it one step later. When the connection breaks within that step, the loop is told to watch
+        a closed socket, or another client's, if that was given the same number meanwhile.
+        """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -133,7 +148,7 @@ class _SteadyClient(aiomqtt.Client):
             loop.add_writer(sock.fileno(), client.loop_write)
 
 
-def _new_client(endpoint: Endpoint, as_client: Client) -> aiomqtt.Client:
+def _new_client(endpoint: Endpoint, as_client: Client) -> _SteadyClient:
     credentials = endpoint.credentials
     client = _SteadyClient(
         endpoint.host,

@@ -1,6 +1,8 @@
 """Connections and subscriptions against a scripted broker that misbehaves in ways a real one seldom does."""
 
 import asyncio
+import contextlib
+import gc
 import random
 from contextlib import asynccontextmanager
 
@@ -27,26 +29,38 @@ def publish(payload, *, retain=False):
 class Scripted:
     """Answers CONNECT and SUBSCRIBE as told, sends what it is told, and keeps what it receives."""
 
-    def __init__(self, *, connack=CONNACK, granted="granted", then=b""):
+    def __init__(self, *, connack=CONNACK, granted="granted", then=b"", drops=False):
         self.received = []
+        self.drops = drops
+        self.serving = {}
         self.closed = asyncio.Event()
         self._connack, self._granted, self._then = connack, granted, then
 
     async def serve(self, reader, writer):
-        while data := await reader.read(4096):
+        self.serving[asyncio.current_task()] = writer
+        while not (self.drops and self.received) and (data := await reader.read(4096)):
             self.received.append(data)
             if data[0] >> 4 == 1:
                 writer.write(self._connack)
             elif data[0] >> 4 == 8:
                 writer.write(bytes([0x90, 3, *data[2:4], SUBACK_CODE[self._granted]]) + self._then)
+        with contextlib.suppress(OSError):
+            await writer.drain()
         writer.close()
         self.closed.set()
+
+    async def end(self):
+        for writer in self.serving.values():
+            writer.transport.abort()
+        if self.serving:
+            await asyncio.wait(self.serving, timeout=5)
 
 
 @asynccontextmanager
 async def listening(scripted):
     async with await asyncio.start_server(scripted.serve, "127.0.0.1", 0) as server:
         yield parse_endpoint(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        await scripted.end()
 
 
 async def test_a_connect_that_is_not_answered_is_given_up_and_its_socket_closed(monkeypatch):
@@ -126,3 +140,19 @@ async def test_a_message_that_cannot_be_taken_is_not_acknowledged_and_ends_the_s
         with pytest.raises(SimsError, match="the disk is full"):
             await subscription(endpoint, take, []).run()
     assert not [data for data in scripted.received if data[0] >> 4 == 4]
+
+
+async def test_a_connection_that_breaks_before_it_is_noticed_to_stand_is_not_taken_for_connected():
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    for _ in range(20):
+        async with listening(Scripted(drops=True)) as endpoint:
+            with pytest.raises(ConnectionLost):
+                await stay_connected(endpoint)
+    gc.collect()
+    assert errors == []
+
+
+async def stay_connected(endpoint):
+    async with asyncio.timeout(5), open_connection(endpoint, CLIENT) as device:
+        await device.broken()
