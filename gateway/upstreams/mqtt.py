@@ -34,7 +34,7 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 class MqttUpstreamConfig(UpstreamConfig):
     """An `[upstreams.<name>]` section of type mqtt."""
 
-    type: Literal["mqtt"]
+    type: Literal["mqtt"] = Field(description="Kind of upstream.")
     url: str = Field(description="mqtt://host:port, or mqtts://host:port for TLS; the ports default to 1883 and 8883.")
     version: Literal["5", "3.1.1"] = Field(
         default="5", description="Version of MQTT. Only 5 carries event ids and tells us what the server refuses."
