@@ -47,10 +47,20 @@ class BrokerStatus(NamedTuple):
     clients: int
     accepted: int
     """Connections since the start."""
+    turned_away: int
+    """Connections beyond `connections_max`, closed at once."""
     refused_logins: int
     violations: int
     """Connections closed because of what the client sent."""
     deliveries_dropped: int
+
+
+class _Surplus(asyncio.Protocol):
+    """A connection beyond `connections_max`."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
 
 
 class Broker:
@@ -73,7 +83,7 @@ class Broker:
         self.addresses: list[Listen] = []
         """Where it listens; a port 0 in the configuration is replaced by the port the system chose."""
         self._stopping = False
-        self._accepted = self._refused_logins = self._violations = 0
+        self._accepted = self._turned_away = self._refused_logins = self._violations = 0
 
     # --- life ---
 
@@ -90,9 +100,13 @@ class Broker:
 
     async def run(self) -> None:
         """Close connections that are silent for too long, until cancelled."""
+        turned_away = 0
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
             self._sweep(time.monotonic())
+            if self._turned_away > turned_away:
+                turned_away = self._turned_away
+                logger.warning("connections beyond connections_max are closed", extra={"since_start": turned_away})
 
     async def close(self) -> None:
         """Stop listening and close every connection; no will is published, because the devices did not disappear.
@@ -124,6 +138,7 @@ class Broker:
             len(self._connections),
             len(self._clients),
             self._accepted,
+            self._turned_away,
             self._refused_logins,
             self._violations,
             self._delivery.dropped,
@@ -158,6 +173,12 @@ class Broker:
     def closed(self, connection: Connection) -> None:
         """A connection is gone: its will is published, its session engine told."""
         self._connections.discard(connection)
+        if connection.violation:
+            self._violations += 1
+            logger.warning(
+                "a client broke the protocol; its connection is closed",
+                extra={"client_id": connection.client_id, "peer": connection.peer[0], "reason": connection.violation},
+            )
         pipe = self._pipes.pop(connection, None)
         if pipe is not None:
             pipe.feed_eof()
@@ -248,6 +269,9 @@ class Broker:
 
     async def _listen(self, address: Listen) -> asyncio.Server:
         def accept() -> asyncio.Protocol:
+            if len(self._connections) >= self._config.connections_max:
+                self._turned_away += 1
+                return _Surplus()
             connection = Connection(self, self._ingest, self._rights, self._config, time.monotonic)
             self._accepted += 1
             self._connections.add(connection)
@@ -275,7 +299,7 @@ class Broker:
                 if silent_s > _CLOSE_TIMEOUT_S:  # it does not take what it is owed
                     connection.abort(connection.reason)
             elif connection.connect is None:
-                if silent_s > self._config.connect_timeout_s:
+                if now_s - connection.began_s > self._config.connect_timeout_s:
                     connection.abort("not admitted in time")
             elif connection.is_held_up:
                 continue  # it may have spoken: we do not listen until the log has room

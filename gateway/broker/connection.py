@@ -77,8 +77,10 @@ class Connection(asyncio.Protocol):
         """Whether a DISCONNECT came: no will then."""
         self.reason = "connection lost"
         """Why it ended."""
-        self.heard_s = now()
-        """When the client was last heard of (monotonic seconds)."""
+        self.violation = ""
+        """How the client broke the protocol; empty if it did not."""
+        self.began_s = self.heard_s = now()
+        """When the connection was made, and when the client was last heard of (monotonic seconds)."""
         self.closed = asyncio.Event()
 
     # --- what the socket tells ---
@@ -101,7 +103,7 @@ class Connection(asyncio.Protocol):
         try:
             rest = self._consume(data)
         except ProtocolViolation as violation:
-            self.close(str(violation))
+            self.violate(str(violation))
             return
         if rest < len(data) and not self.closing:
             self._buffer += data[rest:]
@@ -159,6 +161,11 @@ class Connection(asyncio.Protocol):
             return
         self.reason = reason
         self._transport.close()
+
+    def violate(self, how: str) -> None:
+        """Close, because the client broke the protocol."""
+        self.violation = how
+        self.close(how)
 
     def abort(self, reason: str) -> None:
         """Close at once, whatever is still to be written."""

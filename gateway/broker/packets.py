@@ -133,13 +133,16 @@ def read_unsubscribe(body: bytes) -> list[str]:
     """Filters of an UNSUBSCRIBE.
 
     Raises:
-        ProtocolViolation: no filter, bad UTF-8, a malformed body.
+        ProtocolViolation: no filter, one that is not valid, bad UTF-8, a malformed body.
     """
     reader = _Reader(body)
     _not_zero(reader.number())
     filters = []
     while reader.rest():
-        filters.append(_decode(reader.string()))
+        topic_filter = _decode(reader.string())
+        if not is_valid_filter(topic_filter):
+            raise ProtocolViolation(f"topic filter {topic_filter!r} is not valid")
+        filters.append(topic_filter)
     if not filters:
         raise ProtocolViolation("UNSUBSCRIBE without a topic filter")
     return filters

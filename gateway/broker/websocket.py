@@ -102,7 +102,7 @@ class WebSocketServer(asyncio.Protocol):
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT:
-            self._connection.close("a WebSocket text message; MQTT is binary (MQTT-6.0.0-1)")
+            self._connection.violate("a WebSocket text message; MQTT is binary (MQTT-6.0.0-1)")
         elif frame.opcode in _DATA and not self._connection.closing:
             self._connection.data_received(bytes(frame.data))
 

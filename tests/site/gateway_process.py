@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import control
 from gateway.eventlog.history import History
-from tests.site.ports import free_port
+from tests.site.ports import free_port, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,7 @@ class GatewayProcess:
         upstream_port: adds an upstream `cloud` (mqtt) on this port of loopback.
         upstream_options: TOML lines for that section.
         broker: TOML lines for the section [broker], `allow_anonymous = true` unless given.
+        websocket: listen for WebSocket on `ws_port` as well.
     """
 
     def __init__(
@@ -41,14 +42,17 @@ class GatewayProcess:
         upstream_port: int | None = None,
         upstream_options: str = "",
         broker: str = "allow_anonymous = true",
+        websocket: bool = False,
     ) -> None:
         self.port = free_port()
+        self.ws_port = free_port() if websocket else 0
         self.data_dir = folder / name
         self.config_path = folder / f"{name}.toml"
         self.log_path = folder / f"{name}.log"
         text = f'[gateway]\nid = "{name}"\ndata_dir = "{self.data_dir}"\n'
         if "listen" not in broker:
-            broker = f'listen = ["mqtt://127.0.0.1:{self.port}"]\n{broker}'
+            listen = [f"mqtt://127.0.0.1:{self.port}"] + [f"ws://127.0.0.1:{self.ws_port}"] * websocket
+            broker = f"listen = {json.dumps(listen)}\n{broker}"
         text += f"[broker]\n{broker}\n"
         if upstream_port is not None:
             text += f'[upstreams.cloud]\ntype = "mqtt"\nurl = "mqtt://127.0.0.1:{upstream_port}"\n'
@@ -107,6 +111,17 @@ class GatewayProcess:
         """Every event in its log; works whether it runs or not."""
         with History(self.data_dir) as history:
             return list(history.scan(0))
+
+    def events_on(self, topic: str, count: int = 1) -> list[Event]:
+        """The events of one topic, as soon as there are `count` of them."""
+        found: list[Event] = []
+
+        def enough() -> bool:
+            found[:] = [event for event in self.events() if event.topic == topic]
+            return len(found) >= count
+
+        wait_for(enough, what=f"{count} event(s) on {topic}")
+        return found
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `gateway ARGUMENTS --config ...`."""
