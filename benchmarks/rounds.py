@@ -46,8 +46,9 @@ class Plan:
 class Round:
     """A system under test, its upstream, and the figures so far."""
 
-    def __init__(self, server: Server, plan: Plan, receiver: Worker) -> None:
+    def __init__(self, server: Server, plan: Plan, receiver: Worker, data: Path) -> None:
         self._server, self._plan, self._receiver = server, plan, receiver
+        self._data = data  # where the system keeps events, if it does
         self._next = 0
         self.figures: Figures = {"lost": 0, "repeated": 0}
 
@@ -90,7 +91,7 @@ class Round:
         """Resident memory of the system now, or with `VmHWM` the most so far."""
         return self._server.memory_bytes(field) / MEGABYTE
 
-    def ingest(self, data: Path) -> range:
+    def ingest(self) -> range:
         """Publish while the upstream is down; the numbers that wait for it now."""
         numbers, events = self.take(self._plan.events), self._plan.events
         with self.load(numbers) as load:
@@ -107,14 +108,14 @@ class Round:
             "backlog_peak_mb": self.memory_mb("VmHWM"),
         }
         self._note_written("written_bytes", written, events)
-        if data.exists():
-            self.figures["disk_bytes"] = _bytes_in(data) / events
+        if self._data.exists():
+            self.figures["disk_bytes"] = _bytes_in(self._data) / events
         return numbers
 
     def _note_written(self, name: str, before: float | None, events: int) -> None:
-        """Bytes written per event since `before`, of a system that writes at all."""
+        """Bytes written per event since `before`, of a system that keeps events on the disk."""
         after = self._server.written_bytes()
-        if before is not None and after:
+        if self._data.exists() and before is not None and after is not None:
             self.figures[name] = (after - before) / events
 
     def drain(self, backlog: range, upstream: MosquittoUpstream | SinkUpstream) -> None:
@@ -200,10 +201,10 @@ def run_round(system: str, plan: Plan, say: Callable[[str], None]) -> Figures:
         server.wait_until_listening()
         settings = {"port": upstream.port, "sink": plan.sink, "stall_s": STALL_S}
         receiver = stack.enter_context(Worker("benchmarks.receiver", settings))
-        one = Round(server, plan, receiver)
+        one = Round(server, plan, receiver, folder / "data")
         one.figures["idle_mb"] = one.memory_mb()
         say(f"{system}: ingest, upstream down")
-        backlog = one.ingest(folder / "data")
+        backlog = one.ingest()
         say(f"{system}: drain")
         one.drain(backlog, upstream)
         say(f"{system}: end to end")
