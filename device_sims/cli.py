@@ -137,31 +137,29 @@ def verify(
     """
     with telling_errors():
         endpoint = parse_endpoint(url, read_credentials(username, password_file))
-        tally = Tally()
-        for device, n in read_recording(record) if record is not None else ():
-            tally.deliver(device, n)
-        recording = open_recording(record) if record is not None else None
-        try:
-            subscribing = (endpoint, _session_name(ledger), topic)
-            patience = Patience(idle, timeout, accept_unfinished)
-            finding = run_to_end(_verify(ledger, subscribing, tally, recording, patience))
-        finally:
-            if recording is not None:
-                recording.close()
-        show(
-            {
-                "ended": finding.ended,
-                "final": finding.is_final,
-                **verdict_facts(finding.verdict, every_device=every_device),
-            },
-            verdict_table(finding.verdict, every_device=every_device),
-            as_json=as_json,
-        )
+        subscribing = (endpoint, _session_name(ledger), topic)
+        finding = _find(ledger, subscribing, record, Patience(idle, timeout, accept_unfinished))
+        facts = {"ended": finding.ended, "final": finding.is_final}
+        facts |= verdict_facts(finding.verdict, every_device=every_device)
+        show(facts, verdict_table(finding.verdict, every_device=every_device), as_json=as_json)
         if finding.passed_over:
             say(f"{finding.passed_over} retained messages were not counted: they are from before the subscription")
         say(f"ended: {finding.ended}{'' if finding.is_final else '; the verdict is not final'}")
     if not (finding.verdict.ok and finding.is_final):
         raise typer.Exit(1)
+
+
+def _find(ledger: Path, subscribing: tuple[Endpoint, str, str], record: Path | None, patience: Patience) -> Finding:
+    """Begin with what is on record, verify, and add to the record meanwhile."""
+    tally = Tally()
+    for device, n in read_recording(record) if record is not None else ():
+        tally.deliver(device, n)
+    recording = open_recording(record) if record is not None else None
+    try:
+        return run_to_end(_verify(ledger, subscribing, tally, recording, patience))
+    finally:
+        if recording is not None:
+            recording.close()
 
 
 def _session_name(ledger: Path) -> str:
