@@ -38,6 +38,9 @@ _WRITE_BYTES = 64 * 1024
 _CLOSE_TIMEOUT_S = 1.0
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 """Linux has it."""
+_CROWD_EVENTS = 128
+"""With more than this in flight, answers are gathered before they are read."""
+_GATHER_S = 0.001
 _EXPECTED = frozenset((CONNACK, PUBACK, PINGRESP, DISCONNECT))
 _PLAIN_PUBACK = PUBACK << 8 | 2
 """How a PUBACK begins that says nothing but yes."""
@@ -124,6 +127,18 @@ class MqttConnection(asyncio.Protocol):
             self._fail(Unreachable(f"the server does not speak MQTT as agreed: {error}"))
             return
         self._fill()
+        if self._flight.in_flight > _CROWD_EVENTS:
+            self._gather_answers()
+
+    def _gather_answers(self) -> None:
+        """Read on in a millisecond: a server that writes each PUBACK by itself would wake us for each of them."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(_GATHER_S, self._read_on)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _answer_at_once(self) -> None:
         """Have the kernel acknowledge what came without delay (tcp(7)); it forgets this soon, so say it each time.

@@ -41,12 +41,13 @@ class Flight:
         return self._settled
 
     @property
-    def _in_flight(self) -> int:
+    def in_flight(self) -> int:
+        """How many were sent and not answered."""
         return self._sent - self._settled - len(self._early) - len(self._troubles)
 
     def room(self, inflight_max: int) -> int:
         """How many events may be sent now."""
-        return min(inflight_max - self._in_flight, len(self._events) - self._sent)
+        return min(inflight_max - self.in_flight, len(self._events) - self._sent)
 
     def is_stopped(self) -> bool:
         """Whether an event was turned away: none is sent after that."""
@@ -89,7 +90,7 @@ class Flight:
 
     def refuse_only(self, poison: Poison) -> bool:
         """If exactly one event is in flight it is meant, and refused; whether that was so."""
-        if self._in_flight != 1:
+        if self.in_flight != 1:
             return False
         known = self._early | self._troubles.keys()
         position = next(at for at in range(self._settled, self._sent) if at not in known)
@@ -98,7 +99,7 @@ class Flight:
 
     def is_over(self) -> bool:
         """Whether nothing more will be sent and everything sent is answered."""
-        return (self._sent == len(self._events) or self.is_stopped()) and self._in_flight == 0
+        return (self._sent == len(self._events) or self.is_stopped()) and self.in_flight == 0
 
     def conclude(self, end: DeliveryError | None) -> None:
         """Say how it went; `end` is why the connection is gone, if it is.
