@@ -132,13 +132,17 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        self.cut()
+        await self.cut()
         await self._server.wait_closed()
 
-    def cut(self) -> None:
-        """Reset every connection."""
-        for writer in self._writers:
+    async def cut(self) -> None:
+        """Reset every connection; when it returns, nothing flows and nothing has been swallowed."""
+        cut = set(self._writers)
+        for writer in cut:
             writer.transport.abort()
+        while cut & self._writers:
+            await asyncio.sleep(0)
+        self.swallowed.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

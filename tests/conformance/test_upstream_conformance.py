@@ -82,8 +82,7 @@ async def test_connection_cut_in_mid_window_loses_nothing(peer: Peer, site: Site
         async with site.forwarding(peer, proxy.port) as forwarder:
             for _ in range(3):
                 await proxy.swallowed.wait()
-                proxy.swallowed.clear()
-                proxy.cut()
+                await proxy.cut()
             proxy.swallow_answers_after = None
             await until(lambda: site.log.cursor("cloud") == 5000)
             await until(lambda: all_arrived(peer, site))
