@@ -135,6 +135,7 @@ class Connection(asyncio.Protocol):
         self.connect = connect
         self.client_id = client_id
         self._held = False
+        self._awaited_bytes = 0
         self.data_received(b"")
 
     def send(self, data: bytes | bytearray) -> None:

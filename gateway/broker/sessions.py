@@ -129,6 +129,7 @@ class Sessions(amqtt.broker.Broker):
                 await self._log.drop_session(client_id)
                 self._kept.discard(client_id)
         elif client_id not in self._kept:
+            await self._delete_session(client_id)  # amqtt still knows a clean one that has just ended
             await self._log.keep_session(client_id, {})
             self._kept.add(client_id)
 

@@ -107,6 +107,18 @@ def test_what_came_before_a_malformed_packet_is_stored(edge: GatewayProcess) -> 
     assert edge.events_on("before/garbage")[0].payload == b"x"
 
 
+def test_a_connect_and_what_follows_may_be_cut_anywhere(edge: GatewayProcess) -> None:
+    stream = connect("cut") + packet(0xC0)
+    for at in range(1, len(stream)):
+        with RawClient(edge.port) as client:
+            client.send(stream[:at])
+            edge.status()  # goes through the same event loop: what was sent so far is read by now
+            client.send(stream[at:-1])
+            assert client.expect(2).body == b"\0\0"
+            client.send(stream[-1:])
+            client.expect(13)
+
+
 def test_packets_that_arrive_byte_by_byte_are_put_together(edge: GatewayProcess) -> None:
     with RawClient(edge.port) as client:
         for byte in connect("trickle") + publish("trickle/topic", b"drop by drop", 1, 3):
