@@ -224,6 +224,8 @@ class Connection(asyncio.Protocol):
         topic = self._topics.get(raw) or self._admit_topic(raw)
         retain = bool(flags & 1)
         if qos == 0:
+            if flags & 8:
+                raise ProtocolViolation("PUBLISH of QoS 0 marked as a duplicate")
             self._ingest.append(*stamp, self.client_id, topic, 0, retain, data[body:end])
             return b""
         raw_id = data[topic_end:body]
