@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from gateway.eventlog.writer import SegmentWriter
 
 EVENT_OVERHEAD_BYTES = 60
-"""What a row costs on disk beside its payload, about."""
+"""What a row costs on disk beside its topic, properties and payload, about."""
 MEMORY_PER_EVENT_BYTES = 400
-"""What an event costs in memory beside its payload, about."""
+"""What an event costs in memory beside its topic, properties and payload, about."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,8 @@ class GroupCommit:
         self._queue: deque[Batch] = deque()
         self._pending_bytes = 0
         self._handing_over = False
+        self._stopped = False
+        self._next_commit_s = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -95,6 +97,10 @@ class GroupCommit:
         seq = self._next_seq
         self._next_seq = seq + 1
         batch = self._batch
+        if len(batch.events) >= self._config.batch_events_max or batch.bytes_ >= self._config.batch_bytes_max:
+            # Not sooner: what is marked or asked for after an event belongs into the transaction of that event.
+            self._queue.append(batch)
+            batch = self._batch = Batch()
         batch.events.append(
             Event(
                 seq,
@@ -110,13 +116,13 @@ class GroupCommit:
                 properties,
             )
         )
-        batch.bytes_ += len(payload) + EVENT_OVERHEAD_BYTES
-        self._pending_bytes += len(payload) + MEMORY_PER_EVENT_BYTES
+        size = len(payload) + len(topic)
+        if properties:
+            size += len(properties)
+        batch.bytes_ += size + EVENT_OVERHEAD_BYTES
+        self._pending_bytes += size + MEMORY_PER_EVENT_BYTES
         if not self._handing_over:
             self._schedule()
-        if len(batch.events) >= self._config.batch_events_max or batch.bytes_ >= self._config.batch_bytes_max:
-            self._queue.append(batch)
-            self._batch = Batch()
         return seq
 
     def mark_inbound(self, client_id: str, packet_id: int, seq: int) -> None:
@@ -141,6 +147,10 @@ class GroupCommit:
         """Wait until everything taken in so far is on disk."""
         await self._idle.wait()
 
+    def stop(self) -> None:
+        """Hand nothing more to the disk: what still waits is neither stored nor acknowledged."""
+        self._stopped = True
+
     def report(self, error: str) -> None:
         """Note whether the disk takes what it is given; each change is logged once."""
         if error and not self.error:
@@ -158,6 +168,12 @@ class GroupCommit:
         asyncio.get_running_loop().call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
+        if self._stopped:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._next_commit_s:
+            loop.call_at(self._next_commit_s, self._hand_over)
+            return
         if not self._queue and self._batch:
             self._queue.append(self._batch)
             self._batch = Batch()
@@ -166,7 +182,8 @@ class GroupCommit:
             self._idle.set()
             return
         batch = self._queue.popleft()
-        future = asyncio.get_running_loop().run_in_executor(self.thread, self._writer.write, batch)
+        self._next_commit_s = loop.time() + self._config.commit_interval_ms / 1000
+        future = loop.run_in_executor(self.thread, self._writer.write, batch)
         future.add_done_callback(partial(self._written, batch))
 
     def _written(self, batch: Batch, future: asyncio.Future[int | None]) -> None:

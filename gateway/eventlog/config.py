@@ -17,7 +17,10 @@ class LogConfig(BaseModel):
     batch_events_max: int = Field(default=20_000, ge=1)
     """Most events in one transaction; together with `batch_bytes_max` it bounds one commit's time."""
     batch_bytes_max: int = Field(default=8 * _MIB, ge=1024)
-    """Most payload bytes in one transaction, one event of any size excepted."""
+    """Most bytes of topics and payloads in one transaction, one event of any size excepted."""
+    commit_interval_ms: float = Field(default=1, ge=0, le=1000)
+    """Shortest time between the beginnings of two commits. More makes acknowledgements later and writes fewer; never
+    less durable."""
     pending_bytes_max: int = Field(default=16 * _MIB, ge=4096)
     """Bytes of events waiting for a commit; beyond it, devices are no longer read from."""
     recent_bytes_max: int = Field(default=4 * _MIB, ge=0)
