@@ -200,7 +200,7 @@ def _judge(site: Site, view: View) -> dict[str, Any]:
         "devices": totals.devices,
         "sent": totals.sent,
         "acknowledged": totals.acknowledged,
-        "received": total.received,
+        "received_upstream": total.received,
         "lost": total.lost,
         "duplicates": total.duplicates,
         "out_of_order": total.out_of_order,
@@ -215,7 +215,7 @@ def _show_verdict(verdict: dict[str, Any]) -> None:
     rows = {
         "sent by the devices": "sent",
         "acknowledged to them": "acknowledged",
-        "received upstream": "received",
+        "received upstream": "received_upstream",
         "lost": "lost",
         "duplicates (allowed: same event again)": "duplicates",
         "out of order": "out_of_order",
