@@ -1,0 +1,131 @@
+"""How rows get in and out of SQLite beside a busy event loop: the reason for the statements in `gateway/eventlog`.
+
+`python -m benchmarks.rows` prints rows a second for each way of writing and reading, alone and while another thread
+holds the interpreter lock as an event loop under load does. It writes to a temporary folder and ends by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_ROWS = 40_000
+_BATCH = 2000
+_COLUMNS = 5
+_TABLE = (
+    "CREATE TABLE events (seq INTEGER PRIMARY KEY, received_ns INTEGER, client INTEGER, topic INTEGER, payload BLOB)"
+)
+
+Row = tuple[int, int, int, int, bytes]
+
+
+def main() -> None:
+    """Measure and print."""
+    rows = [(seq, time.time_ns(), seq % 20, seq % 200, os.urandom(100)) for seq in range(1, _ROWS + 1)]
+    writers: dict[str, Callable[[sqlite3.Connection, list[Row]], None]] = {"write: executemany": _executemany}
+    for size in (1, 20, 100, 500, 1000):
+        writers[f"write: {size} rows a statement"] = _statements_of(size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.db"
+        for name, write in writers.items():
+            _print(name, lambda write=write: _write(path, write, rows))  # type: ignore[misc]
+        _print("read: fetchall", lambda: _read(path, _fetchall))
+        _print("read: one JSON text", lambda: _read(path, _json_text))
+
+
+def _print(name: str, measure: Callable[[], float]) -> None:
+    alone = measure()
+    with _busy_thread():
+        beside = measure()
+    print(f"{name:28} {alone:>10,.0f}/s alone {beside:>10,.0f}/s beside a busy thread")
+
+
+def _write(path: Path, write: Callable[[sqlite3.Connection, list[Row]], None], rows: list[Row]) -> float:
+    for leftover in path.parent.iterdir():
+        leftover.unlink()
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=64)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(_TABLE)
+    started = time.perf_counter()
+    for at in range(0, len(rows), _BATCH):
+        connection.execute("BEGIN")
+        write(connection, rows[at : at + _BATCH])
+        connection.execute("COMMIT")
+    rate = len(rows) / (time.perf_counter() - started)
+    connection.close()
+    return rate
+
+
+def _executemany(connection: sqlite3.Connection, rows: list[Row]) -> None:
+    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _statements_of(size: int) -> Callable[[sqlite3.Connection, list[Row]], None]:
+    statement = "INSERT INTO events VALUES " + ",".join(["(?,?,?,?,?)"] * size)
+
+    def write(connection: sqlite3.Connection, rows: list[Row]) -> None:
+        for at in range(0, len(rows), size):
+            connection.execute(statement, [value for row in rows[at : at + size] for value in row])
+
+    return write
+
+
+def _read(path: Path, read: Callable[[sqlite3.Connection, int], int]) -> float:
+    connection = sqlite3.connect(path)
+    started, seq = time.perf_counter(), 0
+    while seq < _ROWS:
+        seq = read(connection, seq)
+    rate = _ROWS / (time.perf_counter() - started)
+    connection.close()
+    return rate
+
+
+def _fetchall(connection: sqlite3.Connection, seq: int) -> int:
+    rows = connection.execute("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT 1000", (seq,)).fetchall()
+    return int(rows[-1][0])
+
+
+def _json_text(connection: sqlite3.Connection, seq: int) -> int:
+    text = connection.execute(
+        "SELECT json_group_array(json_array(seq, received_ns, client, topic, hex(payload)))"
+        " FROM (SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT 1000)",
+        (seq,),
+    ).fetchone()[0]
+    rows = json.loads(text)
+    for row in rows:
+        row[4] = bytes.fromhex(row[4])
+    return int(rows[-1][0])
+
+
+@contextmanager
+def _busy_thread() -> Iterator[None]:
+    """A thread that computes for about a millisecond at a time and lets go of the lock in between."""
+    ended = threading.Event()
+
+    def spin() -> None:
+        while not ended.is_set():
+            sum(range(20_000))
+            time.sleep(0)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
