@@ -1,7 +1,7 @@
 """From a TOML file and the environment to a `Config`.
 
-`GATEWAY__<SECTION>__<KEY>` overrides a value of the file; it is read as TOML if it can be (`true`, `5`,
-`["a", "b"]`), else as text, and text for a list is taken as comma-separated.
+`GATEWAY__<SECTION>__<KEY>` overrides a value of the file. It is text that becomes a number or a truth value where the
+key wants one, so a password may be all digits; a list is comma-separated or in TOML (`["a", "b"]`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -89,6 +89,8 @@ def _value(text: str, *, as_list: bool) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    if not isinstance(value, (str, list, dict)):
+        value = text
     if as_list and not isinstance(value, list):
         return [part.strip() for part in text.split(",") if part.strip()]
     return value
@@ -100,8 +102,8 @@ def _is_list(sections: list[str], key: str) -> bool:
 
 def _explain(details: ErrorDetails) -> str:
     location = [str(part) for part in details["loc"]]
-    if location[:1] == ["upstreams"] and len(location) > 3:
-        del location[2]  # the kind of upstream, which pydantic adds to the way
+    if location[:1] == ["upstreams"] and len(location) > 3 and location[2] not in _keys_beside(location[:3]):
+        del location[2]  # the kind of upstream, which pydantic adds to the way when there are several
     key = ".".join(location)
     if details["type"] == "extra_forbidden":
         return f"{key}: there is no such key{_nearest(location)}"
@@ -109,7 +111,7 @@ def _explain(details: ErrorDetails) -> str:
         return f"{key}: this key is missing{_example(key)}"
     message = details["msg"].removeprefix("Value error, ")
     given = details["input"]
-    if isinstance(given, (str, int, float, bool)) and str(given) not in message:
+    if isinstance(given, (str, int, float, bool)) and str(given) not in message and not _is_secret(location):
         message += f" (it is {given!r})"
     return f"{key}: {message}"
 
@@ -119,15 +121,43 @@ def _example(key: str) -> str:
     return f"; write for example: {examples[key]}" if key in examples else ""
 
 
+def _is_secret(location: list[str]) -> bool:
+    return location[-1] == "password" or location[:2] == ["broker", "users"]
+
+
 def _nearest(location: list[str]) -> str:
-    model: Any = Config
-    for part in location[:-1]:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        if field is None:
-            break
-        model = field.annotation
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+    known = _keys_beside(location)
+    if not known:
         return ""
-    known = list(model.model_fields)
     near = difflib.get_close_matches(location[-1], known, 1)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+
+
+def _keys_beside(location: list[str]) -> list[str]:
+    """Every key that the section of this one knows."""
+    annotations: list[Any] = [Config]
+    for part in location[:-1]:
+        annotations = [below for annotation in annotations for below in _below(annotation, part)]
+    models = [model for annotation in annotations for model in _models_in(annotation)]
+    return list(dict.fromkeys(key for model in models for key in model.model_fields))
+
+
+def _below(annotation: Any, part: str) -> list[Any]:
+    if _is_model(annotation):
+        field = annotation.model_fields.get(part)
+        return [] if field is None else [field.annotation]
+    if get_origin(annotation) is dict:  # `part` is a name of the operator's choice
+        return [get_args(annotation)[1]]
+    return [below for inner in get_args(annotation) for below in _below(inner, part)]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if _is_model(annotation):
+        return [annotation]
+    if get_origin(annotation) is dict:
+        return []
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
