@@ -6,8 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gateway import control
 from gateway.cli.options import ConfigOption, JsonOption, read_config
@@ -49,36 +47,37 @@ def collect(settings: Config) -> dict[str, Any]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    console = Console()
     log = facts["log"]
-    running = f"running for {facts['uptime_s']:.0f} s" if "uptime_s" in facts else "not running"
+    running = f"running for {facts['uptime_s']:,.0f} s" if "uptime_s" in facts else "not running"
     if facts["running"] and "uptime_s" not in facts:
         running = "running, but it does not answer"
-    console.print(f"[bold]{facts['id']}[/bold]  {running}")
-    console.print(
+    typer.echo(f"{typer.style(facts['id'], bold=True)}  {running}")
+    typer.echo(
         f"log       {log['head']:,} events so far, the oldest kept is {log['oldest']:,}; "
         f"{log['segments']} segment(s), {log['size_bytes'] / 1e6:,.1f} MB"
     )
     if log["error"]:
-        console.print(f"[red]disk      nothing is stored or acknowledged: {log['error']}[/red]", highlight=False)
+        typer.secho(f"disk      nothing is stored or acknowledged: {log['error']}", fg="red")
     if broker := facts.get("broker"):
-        console.print(
-            f"broker    {', '.join(broker['listen'])}; {broker['clients']} client(s), "
-            f"{broker['refused_logins']} refused login(s), {broker['deliveries_dropped']} local deliveries dropped"
+        typer.echo(f"broker    {', '.join(broker['listen'])}")
+        typer.echo(
+            f"          {broker['clients']:,} client(s), {broker['refused_logins']:,} refused login(s), "
+            f"{broker['violations']:,} closed for breaking the protocol, "
+            f"{broker['deliveries_dropped']:,} local deliveries dropped"
         )
-    if not facts["upstreams"]:
-        console.print("upstream  none configured: events are stored and go nowhere")
-        return
-    table = Table("upstream", "state", "pending", "forwarded up to", "quarantined", "to", "reason")
     for each in facts["upstreams"]:
-        colour = {"connected": "green", "stopped": "dim"}.get(each["state"], "red")
-        table.add_row(
-            each["name"],
-            f"[{colour}]{each['state']}[/{colour}]",
-            f"{each['pending']:,}",
-            f"{each['cursor']:,}",
-            f"{each['quarantined']:,}",
-            each.get("url", "(no longer configured)"),
-            each.get("reason", ""),
-        )
-    console.print(table)
+        _show_upstream(each)
+    if not facts["upstreams"]:
+        typer.echo("upstream  none configured: events are stored and go nowhere")
+
+
+def _show_upstream(facts: dict[str, Any]) -> None:
+    colour = {"connected": "green", "stopped": None}.get(facts["state"], "red")
+    where = facts.get("url", "no longer configured")
+    typer.echo(f"upstream  {facts['name']} ({where}): {typer.style(facts['state'], fg=colour)}")
+    if facts.get("reason"):
+        typer.secho(f"          {facts['reason']}", fg="red")
+    typer.echo(
+        f"          {facts['pending']:,} pending, forwarded up to {facts['cursor']:,}, "
+        f"{facts['quarantined']:,} quarantined"
+    )
