@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from gateway.event import Event
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FRACTION = re.compile(r"[.,](\d{1,9})(?!\d)")
+"""Of a second: to the nanosecond as we print it, which `datetime` cannot hold."""
+
 
 def events(
     config: ConfigOption = None,
@@ -29,15 +34,14 @@ def events(
 ) -> None:
     """Print stored events in order, oldest first. --json prints one JSON object a line."""
     wanted = chooser(topic, device)
-    after, until = _parse_point(first, "--from"), None if last is None else _parse_point(last, "--to")
+    begin = _parse_point(first, "--from")
+    end = Point() if last is None else _parse_point(last, "--to")
     with History(read_config(config).gateway.data_dir) as history:
         printed = 0
-        for event in history.scan(after - 1 if isinstance(after, int) else 0):
-            if isinstance(after, datetime) and event.received_ns < after.timestamp() * 1e9:
+        for event in history.scan(max(0, (begin.seq or 1) - 1), end.seq):
+            if begin.time_ns is not None and event.received_ns < begin.time_ns:
                 continue
-            if isinstance(until, int) and event.seq > until:
-                break
-            if isinstance(until, datetime) and event.received_ns > until.timestamp() * 1e9:
+            if end.time_ns is not None and event.received_ns > end.time_ns:
                 continue
             if not wanted(event):
                 continue
@@ -54,13 +58,25 @@ def chooser(topic: str, device: str | None) -> Callable[[Event], bool]:
     return lambda event: (device is None or event.client_id == device) and matches(topic, event.topic)
 
 
-def _parse_point(text: str, option: str) -> int | datetime:
-    if text.isdigit():
-        return int(text)
+class Point(NamedTuple):
+    """An end of a stretch of the log: a seq, a time, or neither, which is no limit."""
+
+    seq: int | None = None
+    time_ns: int | None = None
+
+
+def _parse_point(text: str, option: str) -> Point:
+    if text.isdecimal():
+        return Point(seq=int(text))
+    fraction = _FRACTION.search(text)
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(_FRACTION.sub("", text))
     except ValueError as error:
         raise typer.BadParameter(
             f"{option} {text!r} is neither a seq nor a time; write for example 1200 or 2026-11-23T15:00"
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
+    return Point(time_ns=seconds * 1_000_000_000 + nanoseconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,12 +41,10 @@ def tail(
             step *= 10
         for event in found:
             typer.echo(show.as_json(event, history.log_id) if as_json else show.as_line(event))
-        while follow:
-            try:
+        with suppress(KeyboardInterrupt):
+            while follow:
                 time.sleep(_POLL_INTERVAL_S)
-            except KeyboardInterrupt:
-                return
-            for event in history.scan(seq):
-                seq = event.seq
-                if wanted(event):
-                    typer.echo(show.as_json(event, history.log_id) if as_json else show.as_line(event))
+                for event in history.scan(seq):
+                    seq = event.seq
+                    if wanted(event):
+                        typer.echo(show.as_json(event, history.log_id) if as_json else show.as_line(event))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.cli.main import main
 from tests.site.raw_client import RawClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.integration.conftest import Done
     from tests.site.gateway_process import GatewayProcess
 
 GATEWAY = '[gateway]\nid = "x"\ndata_dir = "data"\n'
@@ -68,27 +67,6 @@ BROKEN = {
 }
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Run the command in this process."""
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["gateway", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as end:
-            return Done(int(end.code or 0), *capsys.readouterr())
-        return Done(0, *capsys.readouterr())
-
-    return run
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "gateway.toml"
@@ -98,11 +76,11 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("text", "key", "advice"), BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_configuration_is_told_by_key_with_what_to_write(
-    gateway: Callable[..., Done], tmp_path: Path, text: str, key: str, advice: str
+    cli: Callable[..., Done], tmp_path: Path, text: str, key: str, advice: str
 ) -> None:
     path = tmp_path / "broken.toml"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
-    done = gateway("check", "--config", path)
+    done = cli("check", "--config", path)
     assert (done.code, done.out) == (1, "")
     assert str(path) in done.err
     assert key in done.err
@@ -110,19 +88,17 @@ def test_a_broken_configuration_is_told_by_key_with_what_to_write(
     assert "Traceback" not in done.err
 
 
-def test_every_wrong_key_is_told_at_once(gateway: Callable[..., Done], tmp_path: Path) -> None:
+def test_every_wrong_key_is_told_at_once(cli: Callable[..., Done], tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text('[gateway]\nid = 7\n[broker]\nlisten = ["x"]\nusers = 3\n', encoding="utf-8")
-    done = gateway("check", "--config", path)
+    done = cli("check", "--config", path)
     assert done.code == 1
     for key in ("gateway.id", "gateway.data_dir", "broker.listen", "broker.users"):
         assert key in done.err
 
 
-def test_a_right_configuration_is_told_to_be_right_with_what_would_run(
-    gateway: Callable[..., Done], config: Path
-) -> None:
-    done = gateway("check", "--config", config)
+def test_a_right_configuration_is_told_to_be_right_with_what_would_run(cli: Callable[..., Done], config: Path) -> None:
+    done = cli("check", "--config", config)
     assert (done.code, done.err) == (0, "")
     assert "is right" in done.out
     assert "no device can connect" in done.out
@@ -130,27 +106,25 @@ def test_a_right_configuration_is_told_to_be_right_with_what_would_run(
 
 
 @pytest.mark.parametrize("command", ["check", "run", "status", "tail", "events"])
-def test_a_missing_configuration_file_is_wrong_usage(
-    gateway: Callable[..., Done], tmp_path: Path, command: str
-) -> None:
-    done = gateway(command, "--config", tmp_path / "nowhere.toml")
+def test_a_missing_configuration_file_is_wrong_usage(cli: Callable[..., Done], tmp_path: Path, command: str) -> None:
+    done = cli(command, "--config", tmp_path / "nowhere.toml")
     assert done.code == 2
     assert "nowhere.toml: there is no such file" in done.err
 
 
 def test_without_any_configuration_the_places_looked_at_are_told(
-    gateway: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = gateway("check")
+    done = cli("check")
     assert done.code == 2
     assert "config/gateway.toml" in done.err
     assert "/etc/gateway/gateway.toml" in done.err
 
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["check", "--frobnicate"], ["tail", "--lines", "many"]])
-def test_wrong_usage_exits_with_2(gateway: Callable[..., Done], arguments: list[str]) -> None:
-    assert gateway(*arguments).code == 2
+def test_wrong_usage_exits_with_2(cli: Callable[..., Done], arguments: list[str]) -> None:
+    assert cli(*arguments).code == 2
 
 
 @pytest.mark.parametrize(
@@ -165,47 +139,47 @@ def test_wrong_usage_exits_with_2(gateway: Callable[..., Done], arguments: list[
     ],
 )
 def test_the_environment_overrides_the_file(
-    gateway: Callable[..., Done], config: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+    cli: Callable[..., Done], config: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
 ) -> None:
     config.write_text(config.read_text(encoding="utf-8") + UPSTREAM, encoding="utf-8")
     monkeypatch.setenv(name, value)
-    done = gateway("check", "--config", config)
+    done = cli("check", "--config", config)
     assert done.code == 0, done.err
     assert told in done.out
 
 
 def test_a_password_of_digits_from_the_environment_is_taken_as_text(
-    gateway: Callable[..., Done], config: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., Done], config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.write_text(config.read_text(encoding="utf-8") + UPSTREAM + 'username = "me"\n', encoding="utf-8")
     monkeypatch.setenv("GATEWAY__UPSTREAMS__CLOUD__PASSWORD", "20261123")
-    assert gateway("check", "--config", config).code == 0
+    assert cli("check", "--config", config).code == 0
 
 
-def test_a_secret_of_the_wrong_type_is_not_printed(gateway: Callable[..., Done], config: Path) -> None:
+def test_a_secret_of_the_wrong_type_is_not_printed(cli: Callable[..., Done], config: Path) -> None:
     config.write_text(config.read_text(encoding="utf-8") + UPSTREAM + "password = 20261123\n", encoding="utf-8")
-    done = gateway("check", "--config", config)
+    done = cli("check", "--config", config)
     assert done.code == 1
     assert "upstreams.cloud.password" in done.err
     assert "20261123" not in done.err
 
 
 def test_a_wrong_override_is_told_by_its_key(
-    gateway: Callable[..., Done], config: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., Done], config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEWAY__BROKER__CONNECT_TIMEOUT_S", "never")
-    done = gateway("check", "--config", config)
+    done = cli("check", "--config", config)
     assert done.code == 1
     assert "broker.connect_timeout_s" in done.err
 
 
 def test_the_line_that_devices_hash_prints_lets_the_device_in(
-    gateway: Callable[..., Done], gateway_at: Callable[..., GatewayProcess]
+    cli: Callable[..., Done], gateway_at: Callable[..., GatewayProcess]
 ) -> None:
-    done = gateway("devices", "hash", "green house", "--password", "päss word")
+    done = cli("devices", "hash", "green house", "--password", "päss word")
     assert done.code == 0
     guarded = gateway_at(broker=f"[broker.users]\n{done.out}")
-    assert gateway("check", "--config", guarded.config_path).code == 0
+    assert cli("check", "--config", guarded.config_path).code == 0
     guarded.start()
     with RawClient(guarded.port) as device:
         device.join("device", username="green house", password="päss word").ping()
