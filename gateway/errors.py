@@ -72,7 +72,7 @@ class Blocked(DeliveryError):  # noqa: N818 - as above
 
 
 class Refused(DeliveryError):  # noqa: N818 - as above
-    """These events, and only these, can never be taken; every other event of the batch was.
+    """These events, and only these, can never be taken; the others up to `acknowledged` were.
 
     Args:
         reasons: seq of each refused event, and why.

@@ -27,9 +27,7 @@ def directives() -> list[str]:
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["systemd-analyze", *arguments], capture_output=True, text=True, timeout=30, check=False
-    )
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, timeout=30, check=False)
 
 
 @needs_systemd_analyze
