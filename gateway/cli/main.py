@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -51,6 +52,10 @@ def main() -> None:
         sys.stderr.write(f"gateway: {error}\n")
         if error.hint:
             sys.stderr.write(f"  {error.hint}\n")
+        sys.exit(1)
+    except PermissionError as error:
+        sys.stderr.write(f"gateway: {error.filename}: {error.strerror}\n")
+        sys.stderr.write(f"  Run it as the user the gateway runs as; this is uid {os.getuid()}.\n")
         sys.exit(1)
     except BrokenPipeError:  # `gateway events | head` has read enough
         sys.stderr.close()
