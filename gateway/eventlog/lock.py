@@ -64,7 +64,7 @@ def holder(data_dir: Path) -> int | None:
     """Process id of the gateway that owns the directory; None if none runs."""
     path = data_dir / "lock"
     try:
-        with path.open("r+", encoding="ascii") as file:
+        with path.open(encoding="ascii") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:

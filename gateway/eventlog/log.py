@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.errors import LogError
 from gateway.eventlog import lock, retention, segment, state
 from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
-from gateway.eventlog.reader import LogReader
+from gateway.eventlog.reader import LogReader, last_of
 from gateway.eventlog.recent import Recent
 from gateway.eventlog.retained import Retained
 from gateway.eventlog.state import State
 from gateway.eventlog.writer import SegmentWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
     from typing import TypeVar, TypeVarTuple
 
@@ -48,7 +48,7 @@ class LogStatus(NamedTuple):
     size_bytes: int
     pending_events: int
     error: str
-    """Why nothing is stored at the moment; empty if all is well."""
+    """Why the disk does not do what it is asked; empty if all is well."""
 
 
 class EventLog:
@@ -73,28 +73,39 @@ class EventLog:
         self._config = config
         self._clock = clock
         self._lock = lock.DataDirLock(data_dir)
-        self._state = State(state.path_of(data_dir))
-        self.log_id = self._state.log_id()
-        self._cursors = dict.fromkeys(upstreams, 0) | self._state.cursors()
-        self._upstreams = frozenset(upstreams)
-        self._moved: dict[str, int] = {}
-        self._writer = SegmentWriter(self._folder, self.log_id, config.segment_bytes_max)
-        self._writer.open(1 + max(self._cursors.values(), default=0))
-        self.head = self._writer.next_seq - 1
-        self._reader = LogReader(self._folder)
-        self.inbound = dict(self._writer.inbound)
-        """Open QoS 2 packet ids at start: (client id, packet id) and the event each has published."""
-        self.retained = self._load_retained()
-        """Retained messages by topic, as of `head`."""
-        self._retained_changed: dict[str, Retained] = {}
-        self._retained_seq = self.head
+        try:
+            self._recover(upstreams)
+        except BaseException:
+            self._lock.release()
+            raise
         self.intake = GroupCommit(self._writer, config, clock.boot_id, self._on_durable)
         """Takes events in."""
         self._read_thread = ThreadPoolExecutor(1, "log-reader")
         self._recent = Recent(config.recent_bytes_max)
         self._waiters: list[asyncio.Future[None]] = []
+        self._trouble: dict[str, str] = {}
         self.on_committed: list[Callable[[Sequence[Event]], None]] = []
         """Called in the loop with every commit's events, after their receipts were handed out."""
+
+    def _recover(self, upstreams: Collection[str]) -> None:
+        self._state = State(state.path_of(self.data_dir))
+        self.log_id = self._state.log_id()
+        self._cursors = dict.fromkeys(upstreams, 0) | self._state.cursors()
+        self._upstreams = frozenset(upstreams)
+        self._moved: dict[str, int] = {}
+        self._retained_seq = self._state.retained_seq()
+        self._writer = SegmentWriter(self._folder, self.log_id, self._config.segment_bytes_max)
+        self._writer.open(1 + max([self._retained_seq, *self._cursors.values()]))
+        self.head = self._writer.next_seq - 1
+        self._reader = LogReader(self._folder)
+        self.inbound = dict(self._writer.inbound)
+        """Open QoS 2 packet ids at start: (client id, packet id) and the event each has published."""
+        self.retained = {message.topic: message for message in self._state.retained()}
+        """Retained messages by topic, as of `head`."""
+        self._retained_changed: dict[str, Retained] = {}
+        for event in self._reader.scan(self._retained_seq, self.head):
+            if event.retain:
+                self._note_retained(event)
 
     # --- reading ---
 
@@ -116,7 +127,11 @@ class EventLog:
         while self.head <= seq:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            finally:
+                if waiter in self._waiters:  # given up, and perhaps long before the next commit
+                    self._waiters.remove(waiter)
 
     # --- cursors and other state ---
 
@@ -161,13 +176,10 @@ class EventLog:
             if done:
                 crash.result()
             waited += self._config.cursor_interval_s
-            try:
-                await self.flush()
-                if waited >= next_retention:
-                    next_retention = waited + self._config.retention_interval_s
-                    await self.retain()
-            except LogError as error:
-                self.intake.report(str(error))
+            await self._tend("cursors and retained messages", self.flush)
+            if waited >= next_retention:
+                next_retention = waited + self._config.retention_interval_s
+                await self._tend("retention", self.retain)
 
     async def flush(self) -> None:
         """Make moved cursors and changed retained messages durable.
@@ -183,26 +195,38 @@ class EventLog:
         head = self.head
         try:
             await self._write(self._state.flush, moved, list(changed.values()), head, self._clock.wall_ns())
-        except LogError:
+        except BaseException:  # also when cancelled: nobody knows then whether it was done, and twice does no harm
             self._moved = moved | self._moved
             self._retained_changed = changed | self._retained_changed
             raise
         self._retained_seq = head
 
     async def retain(self) -> None:
-        """Unlink whole segments that are beyond the limits and that no upstream needs."""
+        """Unlink whole segments that are beyond the limits and that no upstream needs.
+
+        Raises:
+            LogError: a segment is damaged, or cannot be unlinked.
+        """
         if len(self._reader.segments) < 2:
             return
         facts = await self._in_thread(self._read_thread, self._facts)
+        needed_from = 1 + min((self.cursor(name) for name in self._upstreams), default=self.head)
+        try:
+            await self.flush()
+        except LogError:
+            # A full disk refuses this, and gets room by nothing but the unlinking below. What must stay are the
+            # retained messages that nothing but the log knows of.
+            needed_from = min(needed_from, 1 + self._retained_seq)
         gone = retention.surplus(
             facts,
-            needed_from=1 + min((self.cursor(name) for name in self._upstreams), default=self.head),
+            needed_from=needed_from,
             bytes_max=self._config.retention_bytes_max,
             age_s=self._config.retention_age_s,
             now_ns=self._clock.wall_ns(),
         )
         if gone:
-            await self.flush()
+            # Changed in the loop, where new segments are added too, and before a file is gone.
+            self._reader.segments = [first for first in self._reader.segments if first not in gone]
             await self._in_thread(self._read_thread, self._unlink, gone)
             logger.info("segments removed by retention", extra={"first_seqs": gone})
 
@@ -215,7 +239,7 @@ class EventLog:
             segments=len(segments),
             size_bytes=sum(segment.size_of(segment.path_of(self._folder, first)) for first in segments),
             pending_events=self.intake.pending_events,
-            error=self.intake.error,
+            error=self.intake.error or next(iter(self._trouble.values()), ""),
         )
 
     async def beat(self) -> None:
@@ -230,12 +254,24 @@ class EventLog:
                 await self.flush()
         except (TimeoutError, LogError) as error:
             logger.error("the log could not be flushed before the stop", extra={"reason": str(error)})  # noqa: TRY400
+        self.intake.stop()
         # The reader first: whoever closes a segment last checkpoints it, and a reader may not.
         await self._in_thread(self._read_thread, self._reader.close)
         await self._in_thread(self.intake.thread, self._close_writing)
         self.intake.thread.shutdown(wait=False)
         self._read_thread.shutdown(wait=False)
         self._lock.release()
+
+    async def _tend(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except LogError as error:
+            if what not in self._trouble:
+                logger.error("the disk refuses regular work", extra={"work": what, "reason": str(error)})  # noqa: TRY400
+            self._trouble[what] = str(error)
+        else:
+            if self._trouble.pop(what, None):
+                logger.info("the disk takes regular work again", extra={"work": what})
 
     def _on_durable(self, batch: Batch, begun: int | None) -> None:
         self._note_segment(begun)
@@ -282,32 +318,25 @@ class EventLog:
         return await asyncio.get_running_loop().run_in_executor(thread, function, *args)
 
     def _facts(self) -> list[retention.SegmentFacts]:
-        return [self._facts_of(index) for index in range(len(self._reader.segments))]
+        segments, head = self._reader.segments, self.head
+        return [self._facts_of(segments, index, head) for index in range(len(segments))]
 
-    def _facts_of(self, index: int) -> retention.SegmentFacts:
-        segments = self._reader.segments
-        newest = index + 1 == len(segments)
-        last_seq = self.head if newest else segments[index + 1] - 1
+    def _facts_of(self, segments: Sequence[int], index: int, head: int) -> retention.SegmentFacts:
+        last_seq = min(head, last_of(segments, index))
         size = segment.size_of(segment.path_of(self._folder, segments[index]))
         return retention.SegmentFacts(
             segments[index], last_seq, size, self._reader.newest_ns(segments[index], last_seq)
         )
 
     def _unlink(self, first_seqs: Sequence[int]) -> None:
-        self._reader.segments = [first for first in self._reader.segments if first not in first_seqs]
         for first in first_seqs:
             self._reader.forget(first)
-            segment.remove(segment.path_of(self._folder, first))
+            path = segment.path_of(self._folder, first)
+            try:
+                segment.remove(path)
+            except OSError as error:
+                raise LogError(f"{path} cannot be removed: {error}", "Look at the disk (dmesg).") from error
 
     def _close_writing(self) -> None:
         self._writer.close()
         self._state.close()
-
-    def _load_retained(self) -> dict[str, Retained]:
-        known = {message.topic: message for message in self._state.retained()}
-        for event in self._reader.scan(self._state.retained_seq(), self.head):
-            if event.retain and event.payload:
-                known[event.topic] = Retained(event.topic, event.seq, event.qos, event.payload)
-            elif event.retain:
-                known.pop(event.topic, None)
-        return known

@@ -14,46 +14,41 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
 from gateway.event import Event
-from gateway.eventlog.segment import first_seq_of, path_of
+from gateway.eventlog.segment import connect_reading, first_seq_of, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _NAMES_MAX = 10_000
 _OPEN_SEGMENTS_MAX = 4
 _READ_BYTES_MAX = 8 * 1024 * 1024
-_BUSY_TIMEOUT_S = 5.0
 
 _MEASURE = """
     SELECT count(*), max(seq), sum(length(payload))
     FROM (SELECT seq, payload FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)"""
 _READ = """
     SELECT json_group_array(json_array(
-        seq, received_ns, mono_ns, boot, client, topic, flags, origin, hex(properties), hex(payload)))
+        seq, received_ns, mono_ns, boot, client, topic, flags, origin,
+        CASE WHEN properties IS NOT NULL THEN hex(properties) END, hex(payload)))
     FROM (SELECT * FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq)"""
 
 
 def segments_in(folder: Path) -> list[int]:
     """First sequence numbers of the segments in a folder, in order."""
-    return sorted(first_seq_of(path) for path in folder.glob("*.db"))
+    return sorted(first_seq_of(path) for path in folder.glob("[0-9]" * 20 + ".db"))
+
+
+def last_of(segments: Sequence[int], index: int) -> int:
+    """The highest sequence number that can be in a segment: a segment ends where the next one begins."""
+    return segments[index + 1] - 1 if index + 1 < len(segments) else 2**63 - 1
 
 
 class SegmentReader:
     """Read-only access to one segment."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                timeout=_BUSY_TIMEOUT_S,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._db.execute("PRAGMA cache_size = -1000")
-        except sqlite3.Error as error:
-            raise LogError(f"{path} cannot be read: {error}") from error
+        self._db = connect_reading(path)
         self.path = path
         self._names: dict[tuple[str, int], str] = {}
 
@@ -115,7 +110,7 @@ class SegmentReader:
                     flags > 3,
                     unhex(payload),
                     origin or "",
-                    unhex(properties) if properties else None,
+                    None if properties is None else unhex(properties),
                 )
             )
         return events
@@ -136,7 +131,7 @@ class LogReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.segments: list[int] = segments_in(folder)
-        """First sequence numbers, in order; whoever adds or removes a segment keeps this list true."""
+        """First sequence numbers, in order; whoever adds or removes a segment puts a true list in its place."""
         self._open: dict[int, SegmentReader] = {}
 
     def refresh(self) -> None:
@@ -153,12 +148,13 @@ class LogReader:
         Raises:
             LogError: a segment is damaged.
         """
-        for index in range(max(0, bisect_right(self.segments, after_seq + 1) - 1), len(self.segments)):
-            first = max(self.segments[index], after_seq + 1)
-            last = self._last_of(index) if last_seq is None else min(last_seq, self._last_of(index))
+        segments = self.segments  # one look: another thread may put a new list in its place
+        for index in range(max(0, bisect_right(segments, after_seq + 1) - 1), len(segments)):
+            first = max(segments[index], after_seq + 1)
+            last = last_of(segments, index) if last_seq is None else min(last_seq, last_of(segments, index))
             if first > last:
                 continue
-            events = self._segment(self.segments[index]).read(first, last, events_max, bytes_max)
+            events = self._segment(segments[index]).read(first, last, events_max, bytes_max)
             if events:
                 return events
         return []
@@ -171,12 +167,13 @@ class LogReader:
 
     def head(self) -> int:
         """The highest sequence number stored; 0 if there is none."""
-        for index in reversed(range(len(self.segments))):
-            bounds = self._segment(self.segments[index]).bounds()
+        segments = self.segments
+        for index in reversed(range(len(segments))):
+            bounds = self._segment(segments[index]).bounds()
             if bounds is not None:
-                return min(bounds[1], self._last_of(index))
-            if index == len(self.segments) - 1 and self.segments[index] > 1:
-                return self.segments[index] - 1
+                return min(bounds[1], last_of(segments, index))
+            if index == len(segments) - 1 and segments[index] > 1:
+                return segments[index] - 1
         return 0
 
     def oldest(self) -> Event | None:
@@ -199,9 +196,6 @@ class LogReader:
         for reader in self._open.values():
             reader.close()
         self._open.clear()
-
-    def _last_of(self, index: int) -> int:
-        return self.segments[index + 1] - 1 if index + 1 < len(self.segments) else 2**63 - 1
 
     def _segment(self, first_seq: int) -> SegmentReader:
         reader = self._open.pop(first_seq, None)

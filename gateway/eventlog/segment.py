@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.errors import LogError
 from gateway.eventlog import schema
@@ -64,6 +64,49 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     return connection
 
 
+def _settle(connection: sqlite3.Connection, path: Path) -> None:
+    """Have everything in the file itself, durably: closing does so too, but on a full disk it fails in silence."""
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise LogError(
+            f"{path} cannot be created: another process reads it", "Leave the data directory to the gateway."
+        )
+
+
+def connect_reading(path: Path) -> sqlite3.Connection:
+    """Open a database for reading, also where nothing may be written.
+
+    Without its companions SQLite has to make them even to read, which takes a folder that may be written. A database
+    that lacks them is not being written, so it can be read as a file that does not change.
+
+    Raises:
+        LogError: the file cannot be opened or is not a database.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        try:
+            return _connect_reading(uri)
+        except sqlite3.OperationalError:
+            if path.with_name(path.name + "-wal").exists():
+                raise
+            return _connect_reading(f"{uri}&immutable=1")
+    except sqlite3.Error as error:
+        raise LogError(
+            f"{path} cannot be read: {error}", "Is it damaged, or somebody else's? (ls -l, dmesg)"
+        ) from error
+
+
+def _connect_reading(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA cache_size = -1000")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the first statement that opens the file
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
 def sync_folder(folder: Path) -> None:
     """Make names in a folder durable: a new file is only safe when its folder's entry is."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -102,7 +145,9 @@ class Segment:
         self._topics: dict[str, int] = {}
         self._clients: dict[str, int] = {}
         self._boots: dict[str, int] = {}
-        self.bytes_ = path.stat().st_size
+        self._page_bytes: int = self._look("PRAGMA page_size")[0][0]
+        self.bytes_: int = self._look("PRAGMA page_count")[0][0] * self._page_bytes
+        """What the file has grown to, or will have at the next checkpoint."""
 
     @classmethod
     def create(
@@ -126,6 +171,7 @@ class Segment:
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
                 connection.executemany("INSERT INTO inbound VALUES (?, ?, ?)", inbound)
                 connection.execute("COMMIT")
+                _settle(connection, draft)
             finally:
                 connection.close()
             for companion in _companions(path):
@@ -155,16 +201,16 @@ class Segment:
 
     def last_seq(self) -> int:
         """The highest sequence number stored, or the one before the first if the segment is empty."""
-        row = self._db.execute("SELECT max(seq) FROM events").fetchone()
-        return int(row[0]) if row[0] is not None else self.first_seq - 1
+        seq = self._look("SELECT max(seq) FROM events")[0][0]
+        return self.first_seq - 1 if seq is None else int(seq)
 
     def meta(self) -> dict[str, str]:
         """What the segment says of the log it belongs to."""
-        return dict(self._db.execute("SELECT key, value FROM meta"))
+        return dict(self._look("SELECT key, value FROM meta"))
 
     def inbound(self) -> dict[tuple[str, int], int]:
         """The open QoS 2 packet ids: (client id, packet id) and the event each has published."""
-        return {(row[0], row[1]): row[2] for row in self._db.execute("SELECT * FROM inbound")}
+        return {(row[0], row[1]): row[2] for row in self._look("SELECT * FROM inbound")}
 
     def append(self, batch: Batch) -> None:
         """Store a batch in one transaction; when this returns, it is on disk (`synchronous=FULL`).
@@ -176,10 +222,12 @@ class Segment:
             self._db.execute("BEGIN IMMEDIATE")
             self._insert_events(batch.events)
             self._apply_marks(batch.marks)
+            # Asked and not reckoned: new topics may weigh far more than the events that bring them.
+            pages = self._db.execute("PRAGMA page_count").fetchone()[0]
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise LogError(f"{self.path}: {error}", "Is the disk full or failing? (df, dmesg)") from error
-        self.bytes_ += batch.bytes_
+        self.bytes_ = pages * self._page_bytes
 
     def close(self) -> None:
         """Checkpoint and close; never raises, because the events are already safe in the write-ahead log."""
@@ -187,6 +235,14 @@ class Segment:
             self._db.close()
         except sqlite3.Error:  # SQLite reports a failed checkpoint here; recovery repeats it at the next open
             return
+
+    def _look(self, sql: str) -> list[Any]:
+        try:
+            return self._db.execute(sql).fetchall()
+        except sqlite3.Error as error:
+            raise LogError(
+                f"{self.path} is damaged: {error}", "Look at the disk (dmesg). If it is well, move the file away."
+            ) from error
 
     def _insert_events(self, events: Sequence[Event]) -> None:
         done = 0

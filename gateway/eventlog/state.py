@@ -10,12 +10,12 @@ import json
 import sqlite3
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.errors import LogError
 from gateway.eventlog import schema
 from gateway.eventlog.retained import Retained
-from gateway.eventlog.segment import connect
+from gateway.eventlog.segment import connect, connect_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,8 +45,8 @@ class State:
 
     def meta(self, key: str) -> str | None:
         """A single value kept by name; None if it was never set."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._look("SELECT value FROM meta WHERE key = ?", key)
+        return str(rows[0][0]) if rows else None
 
     def set_meta(self, key: str, value: str) -> None:
         """Keep a single value by name."""
@@ -54,7 +54,7 @@ class State:
 
     def cursors(self) -> dict[str, int]:
         """Per upstream, the last sequence number it durably has."""
-        return {name: seq for name, seq in self._db.execute("SELECT upstream, seq FROM cursors")}  # noqa: C416 - rows
+        return dict(self._look("SELECT upstream, seq FROM cursors"))
 
     def flush(self, cursors: Mapping[str, int], retained: Iterable[Retained], head: int, now_ns: int) -> None:
         """Store moved cursors, and the retained messages that events up to `head` have changed.
@@ -84,7 +84,7 @@ class State:
 
     def retained(self) -> list[Retained]:
         """The retained messages as of `retained_seq`."""
-        return [Retained(*row) for row in self._db.execute("SELECT topic, seq, qos, payload FROM retained")]
+        return [Retained(*row) for row in self._look("SELECT topic, seq, qos, payload FROM retained")]
 
     def retained_seq(self) -> int:
         """The event up to which `retained` is true; later ones are found in the log."""
@@ -92,7 +92,7 @@ class State:
 
     def sessions(self) -> dict[str, dict[str, int]]:
         """Persistent sessions of local subscribers: client id, and its filters with the QoS granted."""
-        return {name: json.loads(text) for name, text in self._db.execute("SELECT * FROM sessions")}
+        return {name: json.loads(text) for name, text in self._look("SELECT * FROM sessions")}
 
     def keep_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
         """Store a persistent session."""
@@ -105,6 +105,9 @@ class State:
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
+
+    def _look(self, sql: str, *values: str) -> list[Any]:
+        return _rows(self._db, self.path, sql, *values)
 
     def _write(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
         self._begin()
@@ -128,28 +131,36 @@ class State:
         return LogError(f"{self.path}: {error}", "Is the disk full or failing? (df, dmesg)")
 
 
+def _rows(db: sqlite3.Connection, path: Path, sql: str, *values: str) -> list[Any]:
+    try:
+        return db.execute(sql, values).fetchall()
+    except sqlite3.Error as error:
+        raise LogError(f"{path} cannot be read: {error}", "Look at the disk (dmesg).") from error
+
+
 class StateReader:
     """Read-only look at `state.db`, for commands that run beside a gateway or without one."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)
-        except sqlite3.Error as error:
-            raise LogError(f"{path} cannot be read: {error}") from error
+        self.path = path
+        self._db = connect_reading(path)
 
     def cursors(self) -> dict[str, int]:
         """Per upstream, the last sequence number it durably has."""
-        return dict(self._db.execute("SELECT upstream, seq FROM cursors"))
+        return dict(self._look("SELECT upstream, seq FROM cursors"))
 
     def quarantined(self) -> dict[str, int]:
         """Per upstream, how many events it can never take."""
-        return dict(self._db.execute("SELECT upstream, count(*) FROM quarantine GROUP BY upstream"))
+        return dict(self._look("SELECT upstream, count(*) FROM quarantine GROUP BY upstream"))
 
     def log_id(self) -> str:
         """The random id of this log."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'log_id'").fetchone()
-        return "" if row is None else str(row[0])
+        rows = self._look("SELECT value FROM meta WHERE key = 'log_id'")
+        return str(rows[0][0]) if rows else ""
 
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
+
+    def _look(self, sql: str) -> list[Any]:
+        return _rows(self._db, self.path, sql)
