@@ -168,11 +168,15 @@ class GroupCommit:
         asyncio.get_running_loop().call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        if self._stopped:
-            return
         loop = asyncio.get_running_loop()
         if loop.time() < self._next_commit_s:
-            loop.call_at(self._next_commit_s, self._hand_over)
+            # A timer may fire a little early, so it leads to the commit itself and not back to this question.
+            loop.call_at(self._next_commit_s, self._commit)
+        else:
+            self._commit()
+
+    def _commit(self) -> None:
+        if self._stopped:
             return
         if not self._queue and self._batch:
             self._queue.append(self._batch)
@@ -182,6 +186,7 @@ class GroupCommit:
             self._idle.set()
             return
         batch = self._queue.popleft()
+        loop = asyncio.get_running_loop()
         self._next_commit_s = loop.time() + self._config.commit_interval_ms / 1000
         future = loop.run_in_executor(self.thread, self._writer.write, batch)
         future.add_done_callback(partial(self._written, batch))
