@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from websockets.exceptions import ProtocolError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 if TYPE_CHECKING:
@@ -33,23 +33,23 @@ class WebSocketTransport(asyncio.Transport):
         return self._socket.get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send a binary message."""
-        self._protocol.send_binary(bytes(data))
-        self.flush()
+        """Send a binary message; nothing happens if the client has said goodbye."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_binary(bytes(data))
+            self.flush()
 
     def flush(self) -> None:
         """Write whatever the protocol has to say."""
-        if not self._socket.is_closing():
-            self._socket.writelines([chunk for chunk in self._protocol.data_to_send() if chunk])
+        data = b"".join(self._protocol.data_to_send())
+        if data and not self._socket.is_closing():
+            self._socket.write(data)  # writelines of some Pythons (CVE-2024-12254) tells nobody when the client is slow
 
     def close(self) -> None:
         """Send a close message and close the socket once it is out."""
         if self._socket.is_closing():
             return
-        try:
+        if self._protocol.state is State.OPEN:  # else it is not over with the handshake, or has been sent already
             self._protocol.send_close(1000)
-        except ProtocolError:  # the handshake was not even over
-            self._protocol.send_eof()
         self.flush()
         self._socket.close()
 

@@ -71,6 +71,7 @@ class Site:
         )
         self.broker = Broker(self.config, self.log, self.ingest)
         self.devices: list[wire.Device] = []
+        self._closed = False
 
     @property
     def port(self) -> int:
@@ -124,13 +125,20 @@ class Site:
         """Every event, once all that was taken in is on disk."""
         async with asyncio.timeout(wire.TIMEOUT_S):
             await self.log.intake.settled()
-        return list(await self.log.read(0, 10_000))
+        events: list[Event] = []
+        while more := await self.log.read(events[-1].seq if events else 0, 10_000):
+            events += more
+        return events
 
     def connection(self, client_id: str = "dev"):
         return self.broker._clients[client_id]
 
     async def close(self) -> None:
+        """Stop as the gateway does; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         for device in self.devices:
-            await device.close()
+            device.abort()
         await self.broker.close()
         await self.log.close(5)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import socket
 
 CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, PINGRESP = 2, 3, 4, 5, 6, 7, 9, 11, 13
 PINGREQ_PACKET, DISCONNECT_PACKET = b"\xc0\x00", b"\xe0\x00"
@@ -130,6 +133,10 @@ class Device:
     @classmethod
     async def dial(cls, port: int) -> Device:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    @classmethod
+    async def on(cls, connected: socket.socket) -> Device:
+        return cls(*await asyncio.open_connection(sock=connected))
 
     def send(self, *data: bytes) -> None:
         self.writer.write(b"".join(data))
