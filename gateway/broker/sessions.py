@@ -23,8 +23,9 @@ from gateway.errors import LogError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
+    from amqtt.mqtt.protocol.broker_handler import UnSubscription
     from amqtt.session import Session
 
     from gateway.broker.delivery import Delivery
@@ -129,7 +130,6 @@ class Sessions(amqtt.broker.Broker):
                 await self._log.drop_session(client_id)
                 self._kept.discard(client_id)
         elif client_id not in self._kept:
-            await self._delete_session(client_id)  # amqtt still knows a clean one that has just ended
             await self._log.keep_session(client_id, {})
             self._kept.add(client_id)
 
@@ -140,6 +140,9 @@ class Sessions(amqtt.broker.Broker):
             await self.external_connected(pipe, answer, _LISTENER)
         except (AMQTTError, MQTTError, NoDataError) as error:
             logger.warning("a session ended with an error", extra={"client_id": client_id, "reason": str(error)})
+        finally:
+            if clean_session:  # amqtt would keep it for a while, and pass it off as a persistent one
+                await self._delete_session(client_id)
 
     def __contains__(self, client_id: str) -> bool:
         return client_id in self._sessions
@@ -154,15 +157,26 @@ class Sessions(amqtt.broker.Broker):
         """Grant a subscription and keep it; a persistent session's is on disk before SUBACK."""
         topic_filter, qos = subscription
         client_id = session.client_id
+        before = self._delivery.subscriptions(client_id).get(topic_filter)
         self._delivery.subscribe(client_id, topic_filter, qos)
-        return qos if await self._keep(session) else _SUBSCRIPTION_FAILED
+        if await self._keep(session):
+            return qos
+        if before is None:
+            self._delivery.unsubscribe(client_id, topic_filter)
+        else:
+            self._delivery.subscribe(client_id, topic_filter, before)
+        return _SUBSCRIPTION_FAILED
 
     def _del_subscription(self, a_filter: str, session: Session) -> int:
         return int(self._delivery.unsubscribe(session.client_id, a_filter))
 
-    async def _handle_unsubscription(self, client_session: Session, handler: object, waiter: Awaitable[object]) -> None:
+    async def _handle_unsubscription(
+        self, client_session: Session, handler: object, waiter: asyncio.Future[UnSubscription]
+    ) -> None:
+        for topic_filter in waiter.result().topics:
+            self._del_subscription(topic_filter, client_session)
+        await self._keep(client_session)  # before UNSUBACK, which amqtt sends now
         await super()._handle_unsubscription(client_session, handler, waiter)
-        await self._keep(client_session)
 
     async def _del_all_subscriptions(self, session: Session) -> None:
         """Done in `begin`, and for clean sessions when the connection ends."""
