@@ -158,7 +158,7 @@ class Broker:
             return
         task = asyncio.get_running_loop().create_task(self._serve(connection, connect))
         self._serving[connection] = task
-        task.add_done_callback(lambda _: self._serving.pop(connection, None))
+        task.add_done_callback(lambda _: self._served(connection))
 
     def control(self, connection: Connection, packet: bytes) -> None:
         """A packet for the session engine came."""
@@ -182,9 +182,8 @@ class Broker:
         pipe = self._pipes.pop(connection, None)
         if pipe is not None:
             pipe.feed_eof()
+        self._release(connection)
         connect, client_id = connection.connect, connection.client_id
-        if self._clients.get(client_id) is connection:
-            del self._clients[client_id]
         if connect is None:
             return
         self._delivery.detach(client_id)
@@ -196,6 +195,16 @@ class Broker:
             self._ingest.accept(client_id, will.topic, will.qos, will.payload, retain=will.retain)
 
     # --- admitting ---
+
+    def _served(self, connection: Connection) -> None:
+        self._serving.pop(connection, None)
+        self._release(connection)
+
+    def _release(self, connection: Connection) -> None:
+        """Free a client id once its socket is closed and the session engine has let go of it."""
+        over = connection.closed.is_set() and connection not in self._serving
+        if over and self._clients.get(connection.client_id) is connection:
+            del self._clients[connection.client_id]
 
     async def _serve(self, connection: Connection, connect: Connect) -> None:
         """The one supervisor: whatever goes wrong in here ends one connection and nothing else."""
@@ -244,7 +253,9 @@ class Broker:
                 older.abort(older.reason)
                 await older.closed.wait()
             if serving is not None:  # the session engine must have let go of the older one
-                await asyncio.wait([serving], timeout=_CLOSE_TIMEOUT_S)
+                _, stuck = await asyncio.wait([serving], timeout=_CLOSE_TIMEOUT_S)
+                for task in stuck:
+                    task.cancel()
 
     async def _run_session(self, connection: Connection, connect: Connect, client_id: str) -> None:
         if connect.clean_session:
@@ -255,15 +266,21 @@ class Broker:
         pipe = self._pipes[connection] = Pipe()
 
         def answer(data: bytes) -> None:
+            if connection.closing:
+                return
             connection.send(data)
             if connection.connect is None:  # this was the CONNACK
                 connection.admit(connect, client_id)
                 self._delivery.attach(client_id, connection)
+            else:
+                connection.answered()
 
         await self._sessions.serve(
             client_id, pipe, Answer(answer, connection.peer), clean_session=connect.clean_session
         )
         connection.close(connection.reason)
+        if connect.clean_session:  # once more: it may have subscribed with its last packet
+            self._delivery.forget(client_id)
 
     # --- sockets ---
 

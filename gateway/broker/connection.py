@@ -1,8 +1,10 @@
 """One device's connection: bytes in, events and acknowledgements out.
 
 Its life: waiting for CONNECT, held (what arrives is kept, the socket is not read) until the front has admitted it,
-open, closed. A packet that breaks the protocol closes this connection and nothing after it is read. PUBACK, PUBREC and
-PUBCOMP are receipts: `Ingest` hands them out after the COMMIT, and only then are they written.
+open, closed. A SUBSCRIBE or UNSUBSCRIBE holds it as well, until it is answered: so packets take effect in the order
+they were sent, and a flood of them waits in the socket. A packet that breaks the protocol closes this connection and
+nothing after it is read. PUBACK, PUBREC and PUBCOMP are receipts: `Ingest` hands them out after the COMMIT, and only
+then are they written.
 
 Backpressure both ways: a full log or a device that does not read its acknowledgements stops the reading from its
 socket.
@@ -39,7 +41,7 @@ class Front(Protocol):
         ...
 
     def control(self, connection: Connection, packet: bytes) -> None:
-        """A SUBSCRIBE, UNSUBSCRIBE or DISCONNECT came."""
+        """A SUBSCRIBE or UNSUBSCRIBE came, and the connection is held until `answered` or `close`; or a DISCONNECT."""
         ...
 
     def outbox(self, client_id: str) -> Outbox | None:
@@ -134,9 +136,11 @@ class Connection(asyncio.Protocol):
         """The client is who it says: handle what it has sent since its CONNECT."""
         self.connect = connect
         self.client_id = client_id
-        self._held = False
-        self._awaited_bytes = 0
-        self.data_received(b"")
+        self._go_on()
+
+    def answered(self) -> None:
+        """The answer to the SUBSCRIBE or UNSUBSCRIBE has been sent: handle what came after it."""
+        self._go_on()
 
     def send(self, data: bytes | bytearray) -> None:
         """Write to the socket; nothing happens if it is closed."""
@@ -185,6 +189,11 @@ class Connection(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     # --- packets ---
+
+    def _go_on(self) -> None:
+        self._held = False
+        self._awaited_bytes = 0
+        self.data_received(b"")
 
     def _consume(self, data: bytes) -> int:
         """Handle every whole packet in `data`; returns where the first incomplete one begins."""
@@ -289,6 +298,7 @@ class Connection(asyncio.Protocol):
         else:
             _expect_empty(body)
             self.left_cleanly = True
+        self._held = not self.left_cleanly
         self._front.control(self, packet)
         if self.left_cleanly:
             self.close("disconnected by the client")
