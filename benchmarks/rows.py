@@ -1,27 +1,31 @@
 """How rows get in and out of SQLite beside a busy event loop: the reason for the statements in `gateway/eventlog`.
 
-`python -m benchmarks.rows` prints rows a second for each way of writing and reading, alone and while another thread
-holds the interpreter lock as an event loop under load does. It writes to a temporary folder and ends by itself.
+`python -m benchmarks.rows` prints rows a second for each way of writing and reading, alone and in a thread beside an
+event loop whose connections talk without a pause. It writes to a temporary folder and ends by itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import socket
 import sqlite3
 import tempfile
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import uvloop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _ROWS = 40_000
 _BATCH = 2000
-_COLUMNS = 5
+_CONNECTIONS = 8
+_WORK_STEPS = 500
+_TIMEOUT_S = 60.0
 _TABLE = (
     "CREATE TABLE events (seq INTEGER PRIMARY KEY, received_ns INTEGER, client INTEGER, topic INTEGER, payload BLOB)"
 )
@@ -45,9 +49,9 @@ def main() -> None:
 
 def _print(name: str, measure: Callable[[], float]) -> None:
     alone = measure()
-    with _busy_thread():
-        beside = measure()
-    print(f"{name:28} {alone:>10,.0f}/s alone {beside:>10,.0f}/s beside a busy thread")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        beside = runner.run(_beside_connections(measure))
+    print(f"{name:28} {alone:>10,.0f}/s alone {beside:>10,.0f}/s beside a busy loop")
 
 
 def _write(path: Path, write: Callable[[sqlite3.Connection, list[Row]], None], rows: list[Row]) -> float:
@@ -108,23 +112,33 @@ def _json_text(connection: sqlite3.Connection, seq: int) -> int:
     return int(rows[-1][0])
 
 
-@contextmanager
-def _busy_thread() -> Iterator[None]:
-    """A thread that computes for about a millisecond at a time and lets go of the lock in between."""
-    ended = threading.Event()
+class _Echo(asyncio.Protocol):
+    """Answers what it reads, after some work: a device's connection, as far as the interpreter lock is concerned."""
 
-    def spin() -> None:
-        while not ended.is_set():
-            sum(range(20_000))
-            time.sleep(0)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
 
-    thread = threading.Thread(target=spin)
-    thread.start()
+    def data_received(self, data: bytes) -> None:
+        for _ in range(_WORK_STEPS):
+            pass
+        self._transport.write(data)
+
+
+async def _beside_connections(measure: Callable[[], float]) -> float:
+    """Run `measure` in a thread while this loop is kept busy by connections that talk to each other."""
+    loop = asyncio.get_running_loop()
+    transports = []
+    for _ in range(_CONNECTIONS):
+        for end in socket.socketpair():
+            transport, _protocol = await loop.create_connection(_Echo, sock=end)
+            transports.append(transport)
+    for transport in transports[::2]:
+        transport.write(b"hello")
     try:
-        yield
+        return await asyncio.wait_for(asyncio.to_thread(measure), _TIMEOUT_S)
     finally:
-        ended.set()
-        thread.join()
+        for transport in transports:
+            transport.abort()
 
 
 if __name__ == "__main__":

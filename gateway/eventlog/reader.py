@@ -1,19 +1,17 @@
 """Reading the log by sequence number, across segments, while it is being written or when nobody writes it.
 
-A read is one SQL step that returns its rows as one JSON text: sqlite3 takes the interpreter lock for every row of a
-cursor, and beside a busy event loop that costs twenty times the read itself. Memory is bounded by `bytes_max`, one
-event of any size excepted. A segment ends where the next one begins, whatever its file holds beyond that.
+Memory is bounded by `bytes_max`, one event of any size excepted. A segment ends where the next one begins, whatever its
+file holds beyond that.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
-from gateway.event import Event
+from gateway.event import LOCAL, Event
 from gateway.eventlog.segment import connect_reading, first_seq_of, path_of
 
 if TYPE_CHECKING:
@@ -24,14 +22,9 @@ _NAMES_MAX = 10_000
 _OPEN_SEGMENTS_MAX = 4
 _READ_BYTES_MAX = 8 * 1024 * 1024
 
-_MEASURE = """
-    SELECT count(*), max(seq), sum(length(payload))
-    FROM (SELECT seq, payload FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)"""
 _READ = """
-    SELECT json_group_array(json_array(
-        seq, received_ns, mono_ns, boot, client, topic, flags, origin,
-        CASE WHEN properties IS NOT NULL THEN hex(properties) END, hex(payload)))
-    FROM (SELECT * FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq)"""
+    SELECT seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties
+    FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"""
 
 
 def segments_in(folder: Path) -> list[int]:
@@ -50,7 +43,9 @@ class SegmentReader:
     def __init__(self, path: Path) -> None:
         self._db = connect_reading(path)
         self.path = path
-        self._names: dict[tuple[str, int], str] = {}
+        self._boots: dict[int, str] = {}
+        self._clients: dict[int, str] = {}
+        self._topics: dict[int, str] = {}
 
     def read(self, first_seq: int, last_seq: int, events_max: int, bytes_max: int) -> list[Event]:
         """Events from `first_seq` to `last_seq`, both included, as many as the two limits allow.
@@ -58,12 +53,34 @@ class SegmentReader:
         Raises:
             LogError: the segment is damaged.
         """
+        events: list[Event] = []
+        boots, clients, topics, look_up = self._boots, self._clients, self._topics, self._look_up
+        room = bytes_max
         try:
-            last_seq = self._last_within(first_seq, last_seq, events_max, bytes_max)
-            text: str = self._db.execute(_READ, (first_seq, last_seq)).fetchone()[0]
-            return self._decode(text)
+            rows = self._db.execute(_READ, (first_seq, last_seq, events_max))
+            for seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties in rows:
+                room -= len(payload)
+                if room < 0 and events:
+                    break
+                events.append(
+                    Event(
+                        seq,
+                        received_ns,
+                        mono_ns,
+                        boots.get(boot) or look_up(boots, "SELECT boot_id FROM boots WHERE id = ?", boot),
+                        clients.get(client) or look_up(clients, "SELECT name FROM clients WHERE id = ?", client),
+                        topics.get(topic) or look_up(topics, "SELECT name FROM topics WHERE id = ?", topic),
+                        flags & 3,
+                        flags > 3,
+                        payload,
+                        origin or LOCAL,
+                        properties,
+                    )
+                )
+            rows.close()  # a statement left open would keep the write-ahead log from being checkpointed
         except sqlite3.Error as error:
             raise LogError(f"{self.path} cannot be read: {error}") from error
+        return events
 
     def bounds(self) -> tuple[int, int] | None:
         """Lowest and highest sequence number in the file; None if it is empty."""
@@ -87,42 +104,11 @@ class SegmentReader:
         """Let go of the file."""
         self._db.close()
 
-    def _last_within(self, first_seq: int, last_seq: int, events_max: int, bytes_max: int) -> int:
-        while True:
-            count, last, size = self._db.execute(_MEASURE, (first_seq, last_seq, events_max)).fetchone()
-            if count <= 1 or size <= bytes_max:
-                return last if last is not None else first_seq - 1
-            events_max = max(1, min(count // 2, count * bytes_max // size))
-
-    def _decode(self, text: str) -> list[Event]:
-        events = []
-        unhex, name = bytes.fromhex, self._name
-        for seq, received, mono, boot, client, topic, flags, origin, properties, payload in json.loads(text):
-            events.append(
-                Event(
-                    seq,
-                    received,
-                    mono,
-                    name("boots", "boot_id", boot),
-                    name("clients", "name", client),
-                    name("topics", "name", topic),
-                    flags & 3,
-                    flags > 3,
-                    unhex(payload),
-                    origin or "",
-                    None if properties is None else unhex(properties),
-                )
-            )
-        return events
-
-    def _name(self, table: str, column: str, key: int) -> str:
-        known = self._names.get((table, key))
-        if known is None:
-            if len(self._names) >= _NAMES_MAX:
-                self._names.clear()
-            row = self._db.execute(f"SELECT {column} FROM {table} WHERE id = ?", (key,)).fetchone()  # noqa: S608
-            known = self._names[table, key] = str(row[0])
-        return known
+    def _look_up(self, known: dict[int, str], query: str, key: int) -> str:
+        if len(known) >= _NAMES_MAX:
+            known.clear()
+        name = known[key] = str(self._db.execute(query, (key,)).fetchone()[0])
+        return name
 
 
 class LogReader:
