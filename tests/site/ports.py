@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 
+_CANDIDATES = range(20_000, 32_000)
+"""Below the ports that the system gives to outgoing connections: one of those could take the port, or even connect to
+itself, while the server that it belongs to is down."""
+
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    while True:
+        port = random.SystemRandom().choice(_CANDIDATES)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
 
 
 def wait_until_listening(port: int, timeout_s: float = 10) -> None:
