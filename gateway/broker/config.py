@@ -30,13 +30,16 @@ def parse_listen(url: str) -> Listen:
     Raises:
         ValueError: it is not one, with what to write instead.
     """
-    parts = urlsplit(url)
+    wrong = f"{url!r} is no listen address; write for example 'mqtt://127.0.0.1:1883' or 'ws://127.0.0.1:8083'"
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")  # raises for a name that no resolver would accept
+    except ValueError as error:
+        raise ValueError(wrong) from error
     if parts.scheme in _TLS_SCHEMES:
         raise ValueError(f"{url!r}: TLS listeners are not there yet; write mqtt:// or ws://")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise ValueError(
-            f"{url!r} is no listen address; write for example 'mqtt://127.0.0.1:1883' or 'ws://127.0.0.1:8083'"
-        )
+        raise ValueError(wrong)
     try:
         port = parts.port
     except ValueError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PATHS = (Path("config/gateway.toml"), Path("/etc/gateway/gateway.toml"))
 _PREFIX = "GATEWAY__"
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
+"""In a URL; what is wrong with it is told without them."""
 
 
 def find(path: Path | None) -> Path:
@@ -59,8 +62,10 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(details) for details in error.errors()]
-        raise ConfigError(f"{path}: " + "; ".join(lines), "See config/gateway.toml for every key.") from error
+        text = "; ".join(_explain(details) for details in error.errors())
+        raise ConfigError(
+            f"{path}: " + _CREDENTIALS.sub("//***@", text), "See config/gateway.toml for every key."
+        ) from error
 
 
 def _override(values: dict[str, Any], environment: Mapping[str, str]) -> None:
