@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S = 10
 AS_NOBODY = """
-import os, sys
-import encodings.ascii, gateway.app, gateway.upstreams.kinds
+import encodings.ascii, encodings.idna, os, sys
+from pathlib import Path
+import gateway.app
 from gateway.cli.main import main
+from gateway.config import load
+load.load(Path(sys.argv[-1]))  # imports what it needs while the interpreter may still be read
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
