@@ -20,7 +20,7 @@ def rfc3339(moment_ns: int) -> str:
 
 
 def as_json(event: Event, log_id: str) -> str:
-    """One JSON object in one line; a payload that is not UTF-8 stands under `payload_base64`."""
+    """One JSON object in one printable line; a payload that is not UTF-8 stands under `payload_base64`."""
     fields: dict[str, Any] = {
         "id": f"{log_id}.{event.seq}",
         "seq": event.seq,
@@ -38,18 +38,21 @@ def as_json(event: Event, log_id: str) -> str:
         fields["payload"] = event.payload.decode()
     except UnicodeDecodeError:
         fields["payload_base64"] = base64.b64encode(event.payload).decode()
-    return json.dumps(fields, ensure_ascii=False)
+    line = json.dumps(fields, ensure_ascii=False)
+    if line.isprintable():
+        return line
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in line)
 
 
 def as_line(event: Event) -> str:
     """seq, time, device, topic and the beginning of the payload, control characters shown as escapes."""
     text = event.payload[: 4 * _PAYLOAD_CHARACTERS_MAX].decode(errors="backslashreplace")
-    if len(text) > _PAYLOAD_CHARACTERS_MAX:
+    if len(text) > _PAYLOAD_CHARACTERS_MAX or len(event.payload) > 4 * _PAYLOAD_CHARACTERS_MAX:
         text = f"{text[:_PAYLOAD_CHARACTERS_MAX]}… ({len(event.payload)} bytes)"
     time = rfc3339(event.received_ns)[:23] + "Z"
-    return f"{event.seq:>10}  {time}  {_plain(event.client_id)}  {_plain(event.topic)}  {_plain(text)}"
+    return f"{event.seq:>10}  {time}  {plain(event.client_id)}  {plain(event.topic)}  {plain(text)}"
 
 
-def _plain(text: str) -> str:
-    """Text from a device must not steer the terminal it is shown on."""
+def plain(text: str) -> str:
+    """Text from elsewhere with its control characters as escapes: it must not steer the terminal it is shown on."""
     return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)

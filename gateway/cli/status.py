@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gateway import control
+from gateway.cli import show
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.eventlog.history import History
 
@@ -57,7 +58,7 @@ def _show(facts: dict[str, Any]) -> None:
         f"{log['segments']} segment(s), {log['size_bytes'] / 1e6:,.1f} MB"
     )
     if log["error"]:
-        typer.secho(f"disk      nothing is stored or acknowledged: {log['error']}", fg="red")
+        typer.secho(f"disk      nothing is stored or acknowledged: {show.plain(log['error'])}", fg="red")
     if broker := facts.get("broker"):
         typer.echo(f"broker    {', '.join(broker['listen'])}")
         typer.echo(
@@ -76,7 +77,7 @@ def _show_upstream(facts: dict[str, Any]) -> None:
     where = facts.get("url", "no longer configured")
     typer.echo(f"upstream  {facts['name']} ({where}): {typer.style(facts['state'], fg=colour)}")
     if facts.get("reason"):
-        typer.secho(f"          {facts['reason']}", fg="red")
+        typer.secho(f"          {show.plain(facts['reason'])}", fg="red")
     typer.echo(
         f"          {facts['pending']:,} pending, forwarded up to {facts['cursor']:,}, "
         f"{facts['quarantined']:,} quarantined"
