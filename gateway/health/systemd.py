@@ -20,7 +20,7 @@ class Notifier:
         wanted_of = environment.get("WATCHDOG_PID", str(os.getpid()))
         self.watchdog_s: float | None = None
         """systemd restarts the process when it has not heard `alive` for so long; None if it does not watch."""
-        if watchdog_us.isdigit() and wanted_of == str(os.getpid()):
+        if watchdog_us.isdecimal() and int(watchdog_us) > 0 and wanted_of == str(os.getpid()):
             self.watchdog_s = int(watchdog_us) / 1e6
 
     def ready(self, status: str) -> None:
