@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
@@ -83,6 +84,7 @@ class EventLog:
         self._read_thread = ThreadPoolExecutor(1, "log-reader")
         self._recent = Recent(config.recent_bytes_max)
         self._waiters: list[asyncio.Future[None]] = []
+        self._cursor_moved = asyncio.Event()
         self._trouble: dict[str, str] = {}
         self.on_committed: list[Callable[[Sequence[Event]], None]] = []
         """Called in the loop with every commit's events, after their receipts were handed out."""
@@ -143,6 +145,7 @@ class EventLog:
         """Move a cursor over what the upstream has taken; durable within `cursor_interval_s`."""
         if seq > self._cursors.get(upstream, 0):
             self._cursors[upstream] = self._moved[upstream] = seq
+            self._cursor_moved.set()
 
     async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
         """Store which events an upstream can never take; durable when it returns."""
@@ -168,18 +171,29 @@ class EventLog:
         Raises:
             Exception: whatever unexpected stopped the writer; a bug, and nothing is acknowledged after it.
         """
-        crash = self.intake.crash = asyncio.get_running_loop().create_future()
-        next_retention = self._config.retention_interval_s
-        waited = 0.0
+        loop = asyncio.get_running_loop()
+        crash = self.intake.crash = loop.create_future()
+        next_retention_s = loop.time() + self._config.retention_interval_s
         while True:
+            await self._cursor_moves()
+            await self._tend("cursors and retained messages", self.flush)
+            if loop.time() >= next_retention_s:
+                next_retention_s = loop.time() + self._config.retention_interval_s
+                await self._tend("retention", self.retain)
             done, _ = await asyncio.wait([crash], timeout=self._config.cursor_interval_s)
             if done:
                 crash.result()
-            waited += self._config.cursor_interval_s
-            await self._tend("cursors and retained messages", self.flush)
-            if waited >= next_retention:
-                next_retention = waited + self._config.retention_interval_s
-                await self._tend("retention", self.retain)
+
+    async def _cursor_moves(self) -> None:
+        """Wait for a cursor to move, for an interval at the most.
+
+        So the first move after a rest is flushed at once: were it always put off, a gateway that is killed again and
+        again soon after its start would send the same events each time and get nowhere.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._config.cursor_interval_s):
+                await self._cursor_moved.wait()
+        self._cursor_moved.clear()
 
     async def flush(self) -> None:
         """Make moved cursors and changed retained messages durable.

@@ -504,6 +504,21 @@ async def test_cursors_are_flushed_while_it_runs(tmp_path):
         assert log.cursor(CLOUD) == 4
 
 
+async def test_the_first_move_of_a_cursor_is_on_disk_without_waiting_for_the_interval(tmp_path):
+    # A gateway that is killed again and again soon after its start must get on nevertheless.
+    async with opened(tmp_path, cursor_interval_s=30) as log:
+        running = asyncio.create_task(log.run())
+        put(log)
+        await log.intake.settled()
+        log.advance("cloud", 1)
+        with closing(sqlite3.connect(tmp_path / "state.db")) as state:
+            async with asyncio.timeout(10):
+                while not state.execute("SELECT 1 FROM cursors WHERE upstream = 'cloud' AND seq = 1").fetchall():
+                    await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_flush_that_the_disk_refuses_is_made_up_for(tmp_path):
     async with opened(tmp_path) as log:
         put(log, b"21.5", "room", retain=True)
