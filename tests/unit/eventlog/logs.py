@@ -138,7 +138,10 @@ def execute(path: Path, *statements: str) -> None:
 
 def refuse_inserts(path: Path) -> None:
     """From now on this segment takes nothing: every insert fails after the rows before it went in."""
-    execute(path, "CREATE TRIGGER refusal AFTER INSERT ON events BEGIN SELECT RAISE(FAIL, 'the disk refuses'); END")
+    execute(
+        path,
+        "CREATE TRIGGER IF NOT EXISTS refusal AFTER INSERT ON events BEGIN SELECT RAISE(FAIL, 'the disk refuses'); END",
+    )
 
 
 @contextmanager

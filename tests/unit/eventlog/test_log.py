@@ -465,8 +465,9 @@ async def test_a_cursor_begins_at_0_and_never_goes_back(tmp_path):
         await fill(log, 5, b"x")
         assert (log.cursor("a"), log.cursor("b"), log.cursor("unknown")) == (0, 0, 0)
         log.advance("a", 3)
-        log.advance("a", 2)
         log.advance("a", 3)
+        log.advance("a", 2)
+        log.advance("b", 0)
         assert (log.cursor("a"), log.cursor("b")) == (3, 0)
 
 
@@ -506,17 +507,17 @@ async def test_cursors_are_flushed_while_it_runs(tmp_path):
 
 async def test_the_first_move_of_a_cursor_is_on_disk_without_waiting_for_the_interval(tmp_path):
     # A gateway that is killed again and again soon after its start must get on nevertheless.
-    async with opened(tmp_path, cursor_interval_s=30) as log:
-        running = asyncio.create_task(log.run())
-        put(log)
-        await log.intake.settled()
-        log.advance("cloud", 1)
-        with closing(sqlite3.connect(tmp_path / "state.db")) as state:
-            async with asyncio.timeout(10):
-                while not state.execute("SELECT 1 FROM cursors WHERE upstream = 'cloud' AND seq = 1").fetchall():
-                    await asyncio.sleep(0.01)
+    async with opened(tmp_path / "a", cursor_interval_s=30) as log:
+        running = asyncio.ensure_future(log.run())
+        await fill(log, 5, b"x")
+        log.advance(CLOUD, 4)
+        await until(lambda: not log._moved)
+        await log.beat()
+        left = await power_cut(log, tmp_path / "b")
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.wait([running])
+    async with opened(left) as log:
+        assert log.cursor(CLOUD) == 4
 
 
 async def test_a_flush_that_the_disk_refuses_is_made_up_for(tmp_path):
