@@ -60,6 +60,8 @@ class Pipe(ReaderAdapter):
         while len(self._bytes) < n and not self._ended:
             self._more.clear()
             await self._more.wait()
+        if self._ended:  # amqtt begins to read a moment before it begins to wait for the end, and would miss it
+            await asyncio.sleep(0)
         data = bytes(self._bytes[:n])
         del self._bytes[:n]
         return data
