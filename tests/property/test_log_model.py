@@ -1,0 +1,308 @@
+"""The log against a list: whatever is done to it, and whenever the power fails, it holds what the list holds.
+
+A power cut is a copy of the log's files between two transactions, from which the log goes on. What had been
+acknowledged by then has to be in the copy; what had not may be there, as long as nothing before it is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from gateway.event import Event
+from gateway.eventlog.history import History
+from gateway.eventlog.log import EventLog
+from gateway.eventlog.state import Retained
+from gateway.ingest.ingest import Ingest
+from tests.unit.eventlog.logs import HandClock, firsts, limits, newest, refuse_inserts
+
+UPSTREAMS = ("cloud", "archive")
+PACKET_IDS = (1, 2, 3)
+SEGMENT_BYTES_MAX = 52 * 1024
+"""Less than an operator may set: an empty segment has 48 KiB, so every 4 KiB of events fill one."""
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
+payloads = st.tuples(st.one_of(st.just(b"payload"), st.binary(max_size=20)), st.sampled_from([1, 300, 600]))
+"""Some bytes, and how often they are repeated: failures are printed with what was drawn."""
+messages = st.tuples(
+    st.sampled_from(["dev", "Gerät"]),
+    st.one_of(st.sampled_from(["a", "b/c", "ü"]), texts),
+    st.integers(0, 1),
+    st.booleans(),
+    payloads,
+    st.sampled_from(["", "cloud"]),
+    st.one_of(st.none(), st.binary(max_size=10)),
+)
+
+
+class Change(NamedTuple):
+    """A QoS 2 packet id was taken by event `seq`, or set free after it."""
+
+    seq: int
+    packet_id: int
+    taken: bool
+
+
+class Acknowledged:
+    """A receiver; each receipt names the event it is for."""
+
+    def __init__(self) -> None:
+        self.seqs: list[int] = []
+
+    def committed(self, receipt: bytes | bytearray) -> None:
+        self.seqs += [int(number) for number in receipt.split()]
+
+
+class LogModel(RuleBasedStateMachine):
+    """Drives a log in a loop of its own, which stands still between two steps while the writer's thread goes on."""
+
+    @initialize(
+        recent_bytes_max=st.sampled_from([0, 5_000, 10**7]),
+        batch_events_max=st.sampled_from([1, 3, 1000]),
+        retention_bytes_max=st.sampled_from([1, 120_000]),
+    )
+    def begin(self, recent_bytes_max: int, batch_events_max: int, retention_bytes_max: int) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp(prefix="log-model-"))
+        self.clock = HandClock()
+        self.config = limits(
+            recent_bytes_max=recent_bytes_max,
+            batch_events_max=batch_events_max,
+            retention_bytes_max=retention_bytes_max,
+            retry_interval_s=0.001,
+            commit_interval_ms=0,
+        ).model_copy(update={"segment_bytes_max": SEGMENT_BYTES_MAX})
+        self.events: list[Event] = []
+        self.changes: list[Change] = []
+        self.cursors = dict.fromkeys(UPSTREAMS, 0)
+        self.flushed = dict(self.cursors)
+        self.power_cuts = 0
+        self.open(self.folder / "0")
+
+    def teardown(self) -> None:
+        if hasattr(self, "log"):
+            self.close()
+            self.check_files()
+            self.loop.close()
+            shutil.rmtree(self.folder)
+
+    def open(self, data_dir: Path) -> None:
+        self.log = EventLog(data_dir, self.config, self.clock, UPSTREAMS)
+        self.ingest = Ingest(self.log, self.clock)
+        self.acknowledged = Acknowledged()
+        self.oldest = firsts(data_dir)[0]
+
+    def close(self) -> None:
+        self.wait(self.log.close(10))
+
+    def wait(self, coroutine):
+        return self.loop.run_until_complete(asyncio.wait_for(coroutine, 20))
+
+    # --- what devices do ---
+
+    @rule(several=st.lists(messages, min_size=1, max_size=8), turns=st.sampled_from([0, 1, 10]))
+    def publish(self, several, turns) -> None:
+        async def publish():
+            self.clock.now_ns += 10**9
+            for message in several:
+                self.append(*message)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+
+        self.wait(publish())
+
+    @rule(packet_ids=st.lists(st.sampled_from(PACKET_IDS), min_size=1, max_size=4), payload=payloads)
+    def publish_exactly_once(self, packet_ids, payload) -> None:
+        async def publish():
+            for packet_id in packet_ids:
+                is_repeat = self.ingest.is_repeat("dev", packet_id)
+                assert is_repeat == (packet_id in self.taken())
+                if not is_repeat:
+                    seq = self.append("dev", "exactly/once", 2, False, payload, "", None)
+                    self.ingest.mark("dev", packet_id, seq)
+                    self.changes.append(Change(seq, packet_id, taken=True))
+
+        self.wait(publish())
+
+    @rule(packet_id=st.sampled_from(PACKET_IDS))
+    def release(self, packet_id) -> None:
+        async def release():
+            self.ingest.release("dev", packet_id)
+            self.changes.append(Change(len(self.events), packet_id, taken=False))
+
+        self.wait(release())
+
+    def append(self, client_id, topic, qos, retain, payload, origin, properties) -> int:
+        some, times = payload
+        what = (client_id, topic, qos, retain, some * times, origin, properties)
+        stamp = self.ingest.now()
+        seq = self.ingest.append(*stamp, *what)
+        assert seq == len(self.events) + 1
+        self.events.append(Event(seq, *stamp, self.clock.boot_id, *what))
+        self.ingest.ask_receipt(self.acknowledged, b"%d " % seq)
+        return seq
+
+    # --- what the gateway does ---
+
+    @rule()
+    def settle(self) -> None:
+        self.wait(self.log.intake.settled())
+        assert self.log.head == len(self.events)
+        assert self.log.status().pending_events == 0
+        assert self.log.retained == self.retained()
+
+    @rule(count=st.integers(1, 12))
+    def publish_and_settle_one_by_one(self, count) -> None:
+        async def publish():
+            for _ in range(count):
+                self.append("dev", "large", 1, False, (b"payload", 600), "", None)
+                await self.log.intake.settled()
+
+        self.wait(publish())
+
+    @rule(percent=st.integers(0, 110), events_max=st.sampled_from([1, 5, 1000]))
+    def read(self, percent, events_max) -> None:
+        after_seq, head = self.log.head * percent // 100, self.log.head
+        found = self.wait(self.log.read(after_seq, events_max))
+        if found:
+            at = found[0].seq - 1
+            assert after_seq <= at <= max(after_seq, self.oldest - 1)
+            assert list(found) == self.events[at : at + len(found)]
+            assert len(found) <= events_max
+            assert found[-1].seq <= self.log.head
+        else:
+            assert after_seq >= head
+
+    @rule(upstream=st.sampled_from(UPSTREAMS), percent=st.integers(0, 100))
+    def advance(self, upstream, percent) -> None:
+        seq = self.log.head * percent // 100
+        self.log.advance(upstream, seq)
+        self.cursors[upstream] = max(self.cursors[upstream], seq)
+
+    @rule()
+    def flush(self) -> None:
+        self.wait(self.log.flush())
+        self.flushed = dict(self.cursors)
+
+    @rule(upstreams_have_all=st.booleans())
+    def retain(self, upstreams_have_all) -> None:
+        if upstreams_have_all:
+            for upstream in UPSTREAMS:
+                self.advance(upstream, 100)
+        before = self.log._reader.segments
+        self.wait(self.log.retain())
+        kept = [first for first in self.log._reader.segments if first <= before[-1]]
+        assert kept
+        assert kept == before[len(before) - len(kept) :]
+        assert kept[0] <= 1 + min(self.cursors.values())
+        self.oldest = kept[0]
+
+    # --- what happens to it ---
+
+    @rule()
+    def let_the_disk_refuse(self) -> None:
+        refuse_inserts(newest(self.log.data_dir))
+
+    @rule()
+    def reopen(self) -> None:
+        self.close()
+        assert self.acknowledged.seqs[-1:] in ([], [len(self.events)])
+        self.check_files()
+        self.flushed = dict(self.cursors)
+        taken = self.taken()
+        self.open(self.log.data_dir)
+        self.check_recovered(len(self.events))
+        assert self.open_packet_ids() == taken
+
+    @rule(settled=st.booleans())
+    def cut_the_power(self, settled) -> None:
+        if settled:
+            self.settle()
+        self.power_cuts += 1
+        left = self.folder / str(self.power_cuts)
+
+        async def cut():
+            acknowledged = self.acknowledged.seqs[-1] if self.acknowledged.seqs else 0
+            await asyncio.get_running_loop().run_in_executor(
+                self.log.intake.thread, shutil.copytree, self.log.data_dir, left
+            )
+            return acknowledged
+
+        acknowledged = self.wait(cut())
+        self.close()
+        shutil.rmtree(self.log.data_dir)
+        self.open(left)
+        head = self.log.head
+        assert (len(self.events) if settled else acknowledged) <= head <= len(self.events)
+        for upstream in UPSTREAMS:
+            assert self.flushed[upstream] <= self.log.cursor(upstream) <= self.cursors[upstream]
+            self.cursors[upstream] = self.log.cursor(upstream)
+        # Free again for sure is what was set free before an event that is stored; what was after the last one may be.
+        surely = self.taken(head, freed_before=len(self.events) + 1 if settled else head)
+        perhaps = set() if settled else {change.packet_id for change in self.changes if change.seq == head}
+        found = self.open_packet_ids()
+        assert {packet_id: seq for packet_id, seq in surely.items() if packet_id not in perhaps - found.keys()} == found
+        self.changes = [Change(seq, packet_id, taken=True) for packet_id, seq in found.items()]
+        self.check_recovered(head)
+
+    # --- what has to be true ---
+
+    @invariant()
+    def acknowledgements_come_in_order_and_after_the_commit(self) -> None:
+        seqs = self.acknowledged.seqs
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) if seqs else True
+        assert (seqs[-1] if seqs else 0) <= self.log.head <= len(self.events)
+
+    @invariant()
+    def cursors_are_never_ahead(self) -> None:
+        for upstream in UPSTREAMS:
+            assert self.log.cursor(upstream) == self.cursors[upstream] <= self.log.head
+
+    def check_recovered(self, head: int) -> None:
+        assert self.log.head == head
+        del self.events[head:]
+        assert self.log.retained == self.retained()
+        self.check_files()
+
+    def check_files(self) -> None:
+        """What is on the disk is what is in the list, up to the head and from the oldest segment on."""
+        with History(self.log.data_dir) as history:
+            assert history.head() == self.log.head
+            assert list(history.scan(0)) == self.events[self.oldest - 1 : self.log.head]
+
+    def taken(self, head: int | None = None, freed_before: int | None = None) -> dict[int, int]:
+        """Packet ids that are open once the events up to `head` are stored, and the event of each."""
+        found: dict[int, int] = {}
+        for change in self.changes:
+            if change.taken and (head is None or change.seq <= head):
+                found[change.packet_id] = change.seq
+            elif not change.taken and (freed_before is None or change.seq < freed_before):
+                found.pop(change.packet_id, None)
+        return found
+
+    def open_packet_ids(self) -> dict[int, int]:
+        return {packet_id: seq for (_, packet_id), seq in self.log.inbound.items()}
+
+    def retained(self) -> dict[str, Retained]:
+        found: dict[str, Retained] = {}
+        for event in self.events:
+            if event.retain:
+                found[event.topic] = Retained(event.topic, event.seq, event.qos, event.payload)
+        return {topic: message for topic, message in found.items() if message.payload}
+
+
+TestLogModel = LogModel.TestCase
+TestLogModel.settings = settings(
+    max_examples=40,
+    stateful_step_count=30,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
