@@ -108,7 +108,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         "GATEWAY__UPSTREAMS__MY_CLOUD__TOPICS": '["a/#", "b"]',
         "GATEWAY__UPSTREAMS__MY_CLOUD__URL": "mqtts://else.example",
         "GATEWAY_OTHER": "is not ours",
-        "HOME": "/root",
+        "HOME": "/home/pi",
     }
     config = read(tmp_path, MINIMAL + CLOUD, environment)
     assert (config.gateway.id, config.gateway.data_dir) == ("other", Path("/srv/data"))
