@@ -55,11 +55,9 @@ def ask_status(data_dir: Path) -> dict[str, Any] | None:
             chunks = []
             while chunk := connection.recv(65_536):
                 chunks.append(chunk)
-    except OSError:
+        answer: dict[str, Any] = json.loads(b"".join(chunks))
+    except (OSError, ValueError):  # ValueError: it ended before its answer did
         return None
-    if not chunks:
-        return None
-    answer: dict[str, Any] = json.loads(b"".join(chunks))
     return answer
 
 

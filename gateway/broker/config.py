@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from gateway.broker.login import is_hash
+
 _DEFAULT_PORTS = {"mqtt": 1883, "ws": 8083}
 _TLS_SCHEMES = ("mqtts", "wss")
 
@@ -86,7 +88,7 @@ class BrokerConfig(BaseModel):
     @classmethod
     def _users_are_hashes(cls, users: dict[str, str]) -> dict[str, str]:
         for name, value in users.items():
-            if not value.startswith("$argon2"):
+            if not is_hash(value):
                 raise ValueError(f"{name!r} is not an argon2 hash; make one with: gateway devices hash {name}")
         return users
 

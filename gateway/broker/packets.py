@@ -64,8 +64,6 @@ def read_header(data: bytes | bytearray, at: int, packet_bytes_max: int) -> Head
     position = at + 1
     while True:
         if position >= len(data):
-            if shift > 21:
-                raise ProtocolViolation("remaining length has more than four bytes")
             return None
         byte = data[position]
         position += 1

@@ -146,9 +146,6 @@ class Sessions(amqtt.broker.Broker):
             if clean_session:  # amqtt would keep it for a while, and pass it off as a persistent one
                 await self._delete_session(client_id)
 
-    def __contains__(self, client_id: str) -> bool:
-        return client_id in self._sessions
-
     # --- what replaces parts of amqtt; the names are amqtt's ---
 
     async def _authenticate(self, session: Session, _: ListenerConfig) -> bool:

@@ -291,11 +291,12 @@ class EventLog:
         self._note_segment(begun)
         if batch.events:
             self.head = batch.events[-1].seq
+        if batch.events:
+            self._recent.add(batch.events, batch.bytes_ + MEMORY_PER_EVENT_BYTES * len(batch.events))
         for receiver, receipt in batch.receipts.items():
             receiver.committed(receipt)
         if not batch.events:
             return
-        self._recent.add(batch.events, batch.bytes_ + MEMORY_PER_EVENT_BYTES * len(batch.events))
         for event in batch.events:
             if event.retain:
                 self._note_retained(event)

@@ -130,6 +130,7 @@ async def test_a_gateway_that_does_not_answer_in_time_is_no_answer(
         assert await ask(tmp_path) is None
 
 
-async def test_a_gateway_that_ends_before_it_answers_is_no_answer(tmp_path: Path) -> None:
-    with answering(tmp_path, b""):
+@pytest.mark.parametrize("said", [b"", b'{"id": "ed', b"\xff"])
+async def test_a_gateway_that_ends_before_its_answer_does_is_no_answer(tmp_path: Path, said: bytes) -> None:
+    with answering(tmp_path, said):
         assert await ask(tmp_path) is None

@@ -134,6 +134,11 @@ def test_the_environment_alone_can_name_an_upstream(tmp_path: Path) -> None:
     assert cloud.password.get_secret_value() == "007"
 
 
+def test_a_damaged_hash_is_refused_before_its_user_finds_out(tmp_path: Path) -> None:
+    message = message_of(tmp_path, MINIMAL + '[broker.users]\ndev = "$argon2id$v=19$m=8"\n')
+    assert "broker.users: 'dev' is not an argon2 hash" in message
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [("true", True), ("no", False), ("1", True), ("off", False), ("False", False)]
 )
