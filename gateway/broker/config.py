@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import argon2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-from gateway.broker.login import is_hash
 
 _DEFAULT_PORTS = {"mqtt": 1883, "ws": 8083}
 _TLS_SCHEMES = ("mqtts", "wss")
@@ -88,10 +87,19 @@ class BrokerConfig(BaseModel):
     @classmethod
     def _users_are_hashes(cls, users: dict[str, str]) -> dict[str, str]:
         for name, value in users.items():
-            if not is_hash(value):
+            if not _is_hash(value):
                 raise ValueError(f"{name!r} is not an argon2 hash; make one with: gateway devices hash {name}")
         return users
 
     def addresses(self) -> list[Listen]:
         """`listen`, read."""
         return [parse_listen(url) for url in self.listen]
+
+
+def _is_hash(text: str) -> bool:
+    """Whether a password can be checked against it."""
+    try:
+        argon2.extract_parameters(text)
+    except argon2.exceptions.InvalidHashError:
+        return False
+    return True

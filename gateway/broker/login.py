@@ -28,15 +28,6 @@ def hash_password(password: str) -> str:
     return _HASHER.hash(password)
 
 
-def is_hash(text: str) -> bool:
-    """Whether `text` is an argon2 hash that a password can be checked against."""
-    try:
-        argon2.extract_parameters(text)
-    except argon2.exceptions.InvalidHashError:
-        return False
-    return True
-
-
 class Login:
     """Checks user names and passwords."""
 
