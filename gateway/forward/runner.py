@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.errors import Blocked, Busy, DeliveryError, LogError, Refused, Unreachable
 from gateway.forward import backoff
+from gateway.forward.read_ahead import ReadAhead
 from gateway.forward.selection import Selection
 from gateway.forward.status import ForwarderStatus
 
@@ -113,6 +114,7 @@ class Forwarder:
         self._status = ForwarderStatus(
             name=name, kind=config.type, url=config.url, cursor=log.cursor(name), since_mono_ns=clock.mono_ns()
         )
+        self._ahead = ReadAhead(log, config.batch_events_max)
         self._pending: Sequence[Event] = ()
         """Wanted events that were read and that the upstream has not taken."""
         self._read_to = self._status.cursor
@@ -143,6 +145,7 @@ class Forwarder:
                     await self._close()
                     await self._pause_after(error)
         finally:
+            await self._ahead.close()
             await self._close()
             self._enter("stopped")
 
@@ -157,6 +160,7 @@ class Forwarder:
         while True:
             if not self._pending:
                 await self._read()
+            self._ahead.begin(self._read_to)
             try:
                 await self._send(self._pending[:1] if self._probing else self._pending)
             except Busy as busy:
@@ -179,7 +183,7 @@ class Forwarder:
         """Fill `_pending`, moving the cursor over stretches in which nothing is wanted."""
         while not self._pending:
             head = self._log.head
-            events = await self._log.read(self._read_to, self._config.batch_events_max)
+            events = await self._ahead.read(self._read_to)
             if not events:
                 # Waiting for what comes after `head`, and not after what was read last, keeps this loop from
                 # spinning should the newest events have been removed from the log.
