@@ -17,6 +17,7 @@ from gateway.broker.broker import Broker
 from gateway.clock import SystemClock
 from gateway.eventlog.log import EventLog
 from gateway.forward.runner import Forwarder
+from gateway.health import wear
 from gateway.health.systemd import Notifier
 from gateway.health.watchdog import watch
 from gateway.ingest.ingest import Ingest
@@ -42,6 +43,7 @@ class Gateway:
         clock = SystemClock()
         self._started_s = time.monotonic()
         self._log = EventLog(config.gateway.data_dir, config.log, clock, config.upstreams.keys())
+        self._first_head = self._log.head
         self._ingest = Ingest(self._log, clock)
         self._forwarders = [
             Forwarder(
@@ -97,11 +99,14 @@ class Gateway:
                     "stalls": status.stalls,
                 }
             )
+        uptime_s = time.monotonic() - self._started_s
+        worn = wear.of_this_process(log.head - self._first_head, uptime_s, self._config.log.card_endurance_tb)
         return {
             "id": self._config.gateway.id,
             "running": True,
-            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "uptime_s": round(uptime_s, 1),
             "log": log._asdict(),
+            "wear": None if worn is None else worn._asdict(),
             "broker": self._broker.status()._asdict(),
             "upstreams": upstreams,
         }

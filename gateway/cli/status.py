@@ -57,6 +57,8 @@ def _show(facts: dict[str, Any]) -> None:
         f"log       {log['head']:,} events so far, the oldest kept is {log['oldest']:,}; "
         f"{log['segments']} segment(s), {log['size_bytes'] / 1e6:,.1f} MB"
     )
+    if wear := facts.get("wear"):
+        typer.echo(f"card      {_describe_wear(wear)}")
     if log["error"]:
         typer.secho(f"disk      nothing is stored or acknowledged: {show.plain(log['error'])}", fg="red")
     if broker := facts.get("broker"):
@@ -70,6 +72,17 @@ def _show(facts: dict[str, Any]) -> None:
         _show_upstream(each)
     if not facts["upstreams"]:
         typer.echo("upstream  none configured: events are stored and go nowhere")
+
+
+def _describe_wear(wear: dict[str, Any]) -> str:
+    parts = [f"{wear['written_bytes'] / 1e6:,.1f} MB written since the start"]
+    if wear["bytes_per_event"] is not None:
+        parts.append(f"{wear['bytes_per_event']:,} bytes per event")
+    if wear["bytes_per_day"] is not None:
+        parts.append(f"{wear['bytes_per_day'] / 1e6:,.1f} MB a day at this pace")
+    if wear["card_years"] is not None:
+        parts.append(f"at which the card lasts {wear['card_years']:,.1f} years")
+    return ", ".join(parts)
 
 
 def _show_upstream(facts: dict[str, Any]) -> None:

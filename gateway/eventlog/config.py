@@ -34,5 +34,8 @@ class LogConfig(BaseModel):
     """Whole segments older than this are removed once every upstream has them; 0 keeps everything."""
     retention_interval_s: float = Field(default=10, gt=0)
     """How often retention looks."""
+    card_endurance_tb: float | None = Field(default=None, gt=0)
+    """Terabytes the card or disk may be written in its life, as its maker says (TBW); `gateway status` then tells how
+    many years that is at the present pace."""
     retry_interval_s: float = Field(default=1, gt=0)
     """After a write that the disk refused: time until the next attempt. Nothing is acknowledged meanwhile."""
