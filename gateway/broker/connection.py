@@ -71,6 +71,8 @@ class Connection(asyncio.Protocol):
         self._waits_for_room = False
         self._waits_for_reader = False
         self._topics: dict[bytes, str] = {}
+        self._taken: list[int] = []
+        """Packet ids the client has acknowledged in the bytes at hand."""
         self.client_id = ""
         self.connect: Connect | None = None
         """Set when the client has been admitted."""
@@ -220,6 +222,7 @@ class Connection(asyncio.Protocol):
         finally:
             if receipts:
                 self._ingest.ask_receipt(self, receipts)
+            self._settle_taken()
         return at
 
     def _publish(self, stamp: tuple[int, int], flags: int, data: bytes, start: int, end: int) -> bytes:
@@ -272,21 +275,27 @@ class Connection(asyncio.Protocol):
         elif kind == packets.PINGREQ:
             _expect_empty(body)
             self.send(packets.PINGRESP_PACKET)
-        elif kind in {packets.PUBACK, packets.PUBCOMP, packets.PUBREC}:
-            self._handle_ack(kind, packets.read_packet_id(body))
+        elif kind in {packets.PUBACK, packets.PUBCOMP}:
+            self._taken.append(packets.read_packet_id(body))
+        elif kind == packets.PUBREC:
+            self._handle_received(packets.read_packet_id(body))
         elif kind == packets.CONNECT:
             raise ProtocolViolation("a second CONNECT")
         else:
             self._handle_control(kind, packet, body)
 
-    def _handle_ack(self, kind: int, packet_id: int) -> None:
+    def _handle_received(self, packet_id: int) -> None:
+        self._settle_taken()
         outbox = self._front.outbox(self.client_id)
-        if outbox is None:
-            return
-        if kind == packets.PUBREC:
+        if outbox is not None:
             outbox.received(packet_id)
-        else:
-            outbox.acknowledged(packet_id)
+
+    def _settle_taken(self) -> None:
+        if self._taken:
+            taken, self._taken = self._taken, []
+            outbox = self._front.outbox(self.client_id)
+            if outbox is not None:
+                outbox.acknowledged(*taken)
 
     def _handle_control(self, kind: int, packet: bytes, body: bytes) -> None:
         if kind == packets.SUBSCRIBE:

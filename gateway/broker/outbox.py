@@ -105,9 +105,10 @@ class Outbox:
         self._fill_window(self._wire)
         self._write(self._wire)
 
-    def acknowledged(self, packet_id: int) -> None:
-        """PUBACK or PUBCOMP: the client has it."""
-        self._inflight.pop(packet_id, None)
+    def acknowledged(self, *packet_ids: int) -> None:
+        """PUBACK or PUBCOMP: the client has them. The window is filled once for all of them."""
+        for packet_id in packet_ids:
+            self._inflight.pop(packet_id, None)
         self.flush()
 
     def received(self, packet_id: int) -> None:

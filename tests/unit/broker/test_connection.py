@@ -231,13 +231,13 @@ async def test_the_outbox_is_told_of_acknowledgements_and_one_without_deliveries
         def received(self, packet_id: int) -> None:
             told.append(("received", packet_id))
 
-        def acknowledged(self, packet_id: int) -> None:
-            told.append(("acknowledged", packet_id))
+        def acknowledged(self, *packet_ids: int) -> None:
+            told.append(("acknowledged", *packet_ids))
 
     connection.data_received(wire.ack(wire.PUBACK, 1))
     front.outboxes["dev"] = Told()  # type: ignore[assignment]
     connection.data_received(wire.ack(wire.PUBREC, 2) + wire.ack(wire.PUBCOMP, 2) + wire.ack(wire.PUBACK, 3))
-    assert told == [("received", 2), ("acknowledged", 2), ("acknowledged", 3)]
+    assert told == [("received", 2), ("acknowledged", 2, 3)]
     assert not connection.closing
 
 
