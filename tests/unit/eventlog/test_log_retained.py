@@ -1,0 +1,84 @@
+"""The last retained message of each topic, through flushes, power cuts and the end of its segment."""
+
+from __future__ import annotations
+
+from gateway.eventlog.state import Retained
+from tests.unit.eventlog.logs import commit_held_back, fill, newest, opened, power_cut, put, turns, until
+
+
+async def retain(log, **messages):
+    for topic, payload in messages.items():
+        put(log, payload.encode(), topic, retain=True)
+    await log.intake.settled()
+
+
+def retained(log):
+    return {topic: message.payload.decode() for topic, message in log.retained.items()}
+
+
+async def test_the_last_retained_message_of_a_topic_counts(tmp_path):
+    async with opened(tmp_path) as log:
+        await retain(log, a="1", b="1")
+        await retain(log, a="2")
+        put(log, b"not retained", "b")
+        await log.intake.settled()
+        assert retained(log) == {"a": "2", "b": "1"}
+        assert log.retained["a"] == Retained("a", 3, 1, b"2")
+    async with opened(tmp_path) as log:
+        assert retained(log) == {"a": "2", "b": "1"}
+        assert log.retained["a"] == Retained("a", 3, 1, b"2")
+
+
+async def test_an_empty_payload_withdraws_a_retained_message(tmp_path):
+    async with opened(tmp_path) as log:
+        await retain(log, a="1", b="1")
+        await log.flush()
+        await retain(log, a="")
+        assert retained(log) == {"b": "1"}
+    async with opened(tmp_path) as log:
+        assert retained(log) == {"b": "1"}
+
+
+async def test_a_retained_message_counts_from_its_commit_on(tmp_path):
+    async with opened(tmp_path) as log:
+        with commit_held_back(newest(tmp_path)):
+            put(log, b"1", "a", retain=True)
+            await until(lambda: log.intake.pending_events == 0)
+            await turns()
+            assert log.retained == {}
+        await log.intake.settled()
+        assert retained(log) == {"a": "1"}
+
+
+async def test_retained_messages_survive_a_power_cut_before_they_were_flushed(tmp_path):
+    async with opened(tmp_path / "a") as log:
+        await retain(log, a="1", b="1", c="1")
+        await log.flush()
+        await retain(log, a="2", b="", d="1")
+        await fill(log, 10)
+        left = await power_cut(log, tmp_path / "b")
+    async with opened(left) as log:
+        assert retained(log) == {"a": "2", "c": "1", "d": "1"}
+
+
+async def test_what_was_recovered_after_a_power_cut_survives_later_flushes(tmp_path):
+    async with opened(tmp_path / "a") as log:
+        await retain(log, a="1", b="1")
+        await log.flush()
+        await retain(log, b="", c="1")
+        left = await power_cut(log, tmp_path / "b")
+    async with opened(left) as log:
+        await retain(log, d="1")
+    async with opened(left) as log:
+        assert retained(log) == {"a": "1", "c": "1", "d": "1"}
+
+
+async def test_retained_messages_survive_the_segment_they_were_published_in(tmp_path):
+    async with opened(tmp_path / "a", [], retention_bytes_max=1) as log:
+        await retain(log, a="1")
+        await fill(log, 10)
+        await log.retain()
+        assert log.status().oldest > 1
+        left = await power_cut(log, tmp_path / "b")
+    async with opened(left) as log:
+        assert retained(log) == {"a": "1"}
