@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,16 +42,14 @@ def port() -> int:
 @pytest.fixture
 def gateway_at(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
     """Make gateways: `gateway_at(name="edge", config="...more TOML...", **options)`; all are stopped at the end."""
-    made: list[GatewayProcess] = []
+    with ExitStack() as at_the_end:
 
-    def make(name: str = "edge", config: str = "", **options: object) -> GatewayProcess:
-        process = GatewayProcess(tmp_path, name, config, **options)  # type: ignore[arg-type]
-        made.append(process)
-        return process
+        def make(name: str = "edge", config: str = "", **options: object) -> GatewayProcess:
+            process = GatewayProcess(tmp_path, name, config, **options)  # type: ignore[arg-type]
+            at_the_end.callback(process.kill)
+            return process
 
-    yield make
-    for process in made:
-        process.kill()
+        yield make
 
 
 @pytest.fixture
@@ -58,16 +57,14 @@ def mosquitto_at(tmp_path: Path) -> Iterator[Callable[..., MosquittoProcess]]:
     """Make Mosquittos: `mosquitto_at(name="cloud", config="...lines...")`; skipped where it is not installed."""
     if shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin") is None:
         pytest.skip("mosquitto is not installed (Debian package mosquitto)")
-    made: list[MosquittoProcess] = []
+    with ExitStack() as at_the_end:
 
-    def make(name: str = "cloud", config: str = "", port: int | None = None) -> MosquittoProcess:
-        process = MosquittoProcess(tmp_path, name, config, free_port() if port is None else port)
-        made.append(process)
-        return process
+        def make(name: str = "cloud", config: str = "", port: int | None = None) -> MosquittoProcess:
+            process = MosquittoProcess(tmp_path, name, config, free_port() if port is None else port)
+            at_the_end.callback(process.kill)
+            return process
 
-    yield make
-    for process in made:
-        process.kill()
+        yield make
 
 
 @pytest.fixture

@@ -47,14 +47,16 @@ def packet(first_byte: int, body: bytes = b"") -> bytes:
             return bytes(head) + body
 
 
-def connect(
-    client_id: str,
+def connect_body(
+    client_id: str | bytes,
     *,
     clean: bool = True,
     keep_alive_s: int = 0,
     username: str | None = None,
-    password: str | None = None,
+    password: str | bytes | None = None,
     will: tuple[str, bytes, int, bool] | None = None,
+    protocol: str = "MQTT",
+    level: int = 4,
 ) -> bytes:
     flags, rest = 2 * clean, string(client_id)
     if will is not None:
@@ -67,7 +69,11 @@ def connect(
     if password is not None:
         flags |= 0x40
         rest += string(password)
-    return packet(0x10, string("MQTT") + bytes([4, flags]) + keep_alive_s.to_bytes(2) + rest)
+    return string(protocol) + bytes([level, flags]) + keep_alive_s.to_bytes(2) + rest
+
+
+def connect(client_id: str, **options: object) -> bytes:
+    return packet(0x10, connect_body(client_id, **options))  # type: ignore[arg-type]
 
 
 def publish(
@@ -128,7 +134,7 @@ class RawClient:
 
     def connect(self, client_id: str, **options: object) -> tuple[bool, int]:
         """Log in; session present and return code."""
-        self.send(connect(client_id, **options))  # type: ignore[arg-type]
+        self.send(connect(client_id, **options))
         body = self.expect(CONNACK).body
         return bool(body[0]), body[1]
 

@@ -5,52 +5,56 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.site.raw_client import (
+    CONNACK,
+    PINGRESP,
+    PUBACK,
+    PUBCOMP,
+    PUBLISH,
+    PUBREC,
+    PUBREL,
+    SUBACK,
+    UNSUBACK,
+    Packet,
+    connect_body,
+    packet,
+    string,
+)
+from tests.site.raw_client import acknowledge as ack
+
 if TYPE_CHECKING:
     import socket
 
-CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, PINGRESP = 2, 3, 4, 5, 6, 7, 9, 11, 13
 PINGREQ_PACKET, DISCONNECT_PACKET = b"\xc0\x00", b"\xe0\x00"
 TIMEOUT_S = 10
 
-
-def packet(first_byte: int, body: bytes = b"") -> bytes:
-    length, out = len(body), bytearray([first_byte])
-    while True:
-        length, byte = divmod(length, 128)
-        out.append(byte | (0x80 if length else 0))
-        if not length:
-            return bytes(out) + body
-
-
-def string(value: str | bytes) -> bytes:
-    raw = value.encode() if isinstance(value, str) else value
-    return len(raw).to_bytes(2) + raw
-
-
-def connect_body(
-    client_id: str | bytes = "dev",
-    *,
-    clean: bool = True,
-    keep_alive_s: int = 0,
-    username: str | None = None,
-    password: bytes | None = None,
-    will: tuple[str, bytes, int, bool] | None = None,
-    protocol: str = "MQTT",
-    level: int = 4,
-) -> bytes:
-    flags = 2 if clean else 0
-    rest = string(client_id)
-    if will is not None:
-        topic, payload, qos, retain = will
-        flags |= 4 | qos << 3 | (0x20 if retain else 0)
-        rest += string(topic) + string(payload)
-    if username is not None:
-        flags |= 0x80
-        rest += string(username)
-    if password is not None:
-        flags |= 0x40
-        rest += string(password)
-    return string(protocol) + bytes([level, flags]) + keep_alive_s.to_bytes(2) + rest
+__all__ = [
+    "CONNACK",
+    "DISCONNECT_PACKET",
+    "PINGREQ_PACKET",
+    "PINGRESP",
+    "PUBACK",
+    "PUBCOMP",
+    "PUBLISH",
+    "PUBREC",
+    "PUBREL",
+    "SUBACK",
+    "TIMEOUT_S",
+    "UNSUBACK",
+    "Delivered",
+    "Device",
+    "Packet",
+    "ack",
+    "connect",
+    "connect_body",
+    "delivered",
+    "packet",
+    "publish",
+    "split",
+    "string",
+    "subscribe",
+    "unsubscribe",
+]
 
 
 def connect(client_id: str = "dev", **options: object) -> bytes:
@@ -68,22 +72,6 @@ def subscribe(packet_id: int, *filters: tuple[str, int]) -> bytes:
 
 def unsubscribe(packet_id: int, *filters: str) -> bytes:
     return packet(0xA2, packet_id.to_bytes(2) + b"".join(string(name) for name in filters))
-
-
-def ack(kind: int, packet_id: int) -> bytes:
-    return bytes([kind << 4 | (2 if kind == PUBREL else 0), 2]) + packet_id.to_bytes(2)
-
-
-class Packet(NamedTuple):
-    """What the broker sent."""
-
-    kind: int
-    flags: int
-    body: bytes
-
-    @property
-    def packet_id(self) -> int:
-        return int.from_bytes(self.body[:2])
 
 
 class Delivered(NamedTuple):
