@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import re
 import sqlite3
 import tomllib
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING
 import amqtt.broker
 import pytest
 from amqtt.contexts import ListenerType
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 
-from gateway.broker.sessions import Sessions
+from gateway.broker.sessions import ConnectionState, Sessions
 from tests.unit.broker import wire
 from tests.unit.broker.site import Site, held_state, until
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 OVERRIDDEN = {
+    "_initialize_client_session": ["self", "reader", "writer", "remote_address", "remote_port"],
     "_authenticate": ["self", "session", "_"],
     "add_subscription": ["self", "subscription", "session"],
     "_del_subscription": ["self", "a_filter", "session"],
@@ -71,6 +74,24 @@ def test_amqtt_has_the_methods_we_replace_or_call(name: str, parameters: list[st
 def test_every_method_of_amqtt_that_we_replace_is_guarded() -> None:
     ours = {name for name, member in vars(Sessions).items() if inspect.isfunction(member)}
     assert (ours & set(dir(amqtt.broker.Broker))) - set(dir(object)) == set(OVERRIDDEN)
+
+
+def test_the_connection_state_is_all_that_amqtt_asks_of_its_state_machine() -> None:
+    source = inspect.getsource(amqtt.broker) + inspect.getsource(BrokerProtocolHandler)
+    asked = set(re.findall(r"session\.transitions\.(\w+)", source))
+    assert asked == {name for name in dir(ConnectionState) if not name.startswith("_")}
+
+
+def test_a_connection_state_refuses_to_connect_twice_as_the_state_machine_does() -> None:
+    state = ConnectionState()
+    state.connect()
+    with pytest.raises(ValueError, match="connected already"):
+        state.connect()
+    state.disconnect()
+    state.disconnect()
+    assert not state.is_connected()
+    state.connect()
+    assert state.is_connected()
 
 
 async def test_amqtt_listens_nowhere_itself(site: Site) -> None:
