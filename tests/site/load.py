@@ -64,8 +64,8 @@ class Device(threading.Thread):
 class Load:
     """Some devices; a context manager."""
 
-    def __init__(self, port: int, devices: int = 4, window: int = 20) -> None:
-        self.devices = [Device(f"device-{n}", port, window) for n in range(devices)]
+    def __init__(self, port: int, devices: int = 4, window: int = 20, name: str = "device") -> None:
+        self.devices = [Device(f"{name}-{n}", port, window) for n in range(devices)]
 
     def __enter__(self) -> Self:
         for device in self.devices:

@@ -1,0 +1,110 @@
+"""Opens the log in a crash image as a gateway would, and holds it against what was told before the power cut."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.clock import SystemClock
+from gateway.errors import GatewayError
+from gateway.eventlog.config import LogConfig
+from gateway.eventlog.log import EventLog
+from tests.powercut.ledger import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from gateway.event import Event
+    from tests.powercut.ledger import Ledger
+
+_UPSTREAM = "cloud"
+_LIMITS = LogConfig(retention_bytes_max=0, retention_age_s=0)
+
+
+class Verdict(NamedTuple):
+    """What is wrong with an image; nothing if both are empty."""
+
+    lost: frozenset[Message]
+    """Acknowledged and not in the log, nor removed from it because the upstream has it."""
+    problems: list[str]
+
+
+class Opened(NamedTuple):
+    """What a log tells of itself."""
+
+    events: list[Event]
+    head: int
+    cursor: int
+    log_id: str
+    next_seq: int
+    """What the next event was given."""
+
+
+async def open_log(data_dir: Path) -> Opened:
+    """Open a log, read all of it, append an event, close it, and find everything again.
+
+    Raises:
+        GatewayError: it does not open, or not a second time.
+    """
+    first = await _open_once(data_dir)
+    second = await _open_once(data_dir)
+    assert second.events[: len(first.events)] == first.events, "opened a second time, the log holds something else"
+    assert [event.seq for event in second.events[len(first.events) :]] == [first.next_seq]
+    return first
+
+
+async def judge(
+    data_dir: Path, ledger: Ledger, position: int, before: Collection[Message] = (), *, removes: bool = False
+) -> Verdict:
+    """Judge the image of a power cut at `position`.
+
+    Args:
+        data_dir: the image; it is changed.
+        ledger: what was told, and when.
+        position: how many records of the trace had happened.
+        before: messages that were in the log when the recording began.
+        removes: whether retention may have removed what the upstream has taken.
+    """
+    acknowledged = {each.message for each in ledger.acknowledged_before(position)}
+    taken = {each.seq for each in ledger.taken_before(position)}
+    try:
+        log = await open_log(data_dir)
+    except GatewayError as error:
+        return Verdict(frozenset(acknowledged), [f"it does not open: {error}"])
+    forwarded = {each.seq: each.message for each in ledger.forwarded}
+    held = {Message(event.topic, event.payload) for event in log.events}
+    if removes:
+        held |= {forwarded[seq] for seq in taken}
+    problems = []
+    seqs = [event.seq for event in log.events]
+    if any(one >= other for one, other in itertools.pairwise(seqs)):
+        problems.append("seq does not rise strictly")
+    for event in log.events:
+        told = forwarded.get(event.seq)
+        if told is not None and told != (event.topic, event.payload):
+            problems.append(f"seq {event.seq} is {event.payload!r} here, and went upstream as {told.payload!r}")
+    told_before = ledger.forwarded_before(position)
+    highest = max((each.seq for each in told_before), default=0)
+    if log.next_seq <= highest:
+        problems.append(f"seq {log.next_seq} is given again: the upstream has had seqs up to {highest}")
+    if {each.log_id for each in told_before} - {log.log_id}:
+        problems.append("the log has another id than the one the upstream was told")
+    if any(seq not in taken for seq in range(ledger.cursor_at_start + 1, log.cursor + 1)):
+        problems.append(f"the cursor is at {log.cursor}, and the upstream has not acknowledged everything before it")
+    return Verdict(frozenset((acknowledged | set(before)) - held), problems)
+
+
+async def _open_once(data_dir: Path) -> Opened:
+    clock = SystemClock()
+    log = EventLog(data_dir, _LIMITS, clock, [_UPSTREAM])
+    try:
+        events: list[Event] = []
+        while more := await log.read(events[-1].seq if events else 0, 1000):
+            events += more
+        head, cursor = log.head, log.cursor(_UPSTREAM)
+        next_seq = log.intake.append(clock.wall_ns(), clock.mono_ns(), "after", "after", 1, False, b"after the cut")
+        await log.intake.settled()
+        return Opened(events, head, cursor, log.log_id, next_seq)
+    finally:
+        await log.close(10)
