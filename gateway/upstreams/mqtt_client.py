@@ -38,7 +38,7 @@ _WRITE_BYTES = 64 * 1024
 _CLOSE_TIMEOUT_S = 1.0
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 """Linux has it."""
-_CROWD_EVENTS = 128
+_CROWD_EVENTS = 32
 """With more than this in flight, answers are gathered before they are read."""
 _GATHER_S = 0.001
 _EXPECTED = frozenset((CONNACK, PUBACK, PINGRESP, DISCONNECT))
