@@ -1,6 +1,6 @@
 """The event log as the rest of the gateway sees it: append, wait for the commit, read, keep cursors.
 
-All methods are called in the event loop. One thread owns the writing connections, one reads; neither touches
+All methods are called in the event loop. One thread owns the writing connections, one reads and mends; neither touches
 anything here except through a future.
 """
 
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
-from gateway.eventlog import lock, retention, segment, state
+from gateway.eventlog import lock, recovery, retention, segment
 from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
-from gateway.eventlog.reader import LogReader, last_of
+from gateway.eventlog.damage import Damaged, inode_of
+from gateway.eventlog.mending import Mended, Mender
 from gateway.eventlog.recent import Recent
-from gateway.eventlog.retained import Retained
-from gateway.eventlog.state import State
-from gateway.eventlog.writer import SegmentWriter
+from gateway.eventlog.retained import RetainedMessages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _RETAINED_LAG_EVENTS_MAX = 20_000
 """How far `state.db` may lag behind in retained messages; that much is read again at start."""
+_CATCH_UP_EVENTS_MAX = 100_000
+"""So many events are looked through for retained messages at start, or between two flushes of cursors."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class EventLog:
 
         Raises:
             ConfigError: the directory cannot be used, or another gateway does.
-            LogError: the newest segment or the state database is damaged.
+            LogError: the disk refuses. Damage does not: damaged files are set aside, and the log goes on.
         """
         lock.prepare(data_dir)
         self.data_dir = data_dir
@@ -90,39 +92,52 @@ class EventLog:
         """Called in the loop with every commit's events, after their receipts were handed out."""
 
     def _recover(self, upstreams: Collection[str]) -> None:
-        self._state = State(state.path_of(self.data_dir))
-        self.log_id = self._state.log_id()
+        found = recovery.open_log(self.data_dir, self._config, self._clock)
+        self._state, self._writer, self._reader = found.state, found.writer, found.reader
+        self.log_id = found.log_id
+        self.head = found.head
         self._cursors = dict.fromkeys(upstreams, 0) | self._state.cursors()
         self._upstreams = frozenset(upstreams)
         self._moved: dict[str, int] = {}
-        self._retained_seq = self._state.retained_seq()
-        self._writer = SegmentWriter(self._folder, self.log_id, self._config.segment_bytes_max)
-        self._writer.open(1 + max([self._retained_seq, *self._cursors.values()]))
-        self.head = self._writer.next_seq - 1
-        self._reader = LogReader(self._folder)
+        self._mender = Mender(self.data_dir, self.log_id, self._clock)
+        self._mending = asyncio.Lock()
         self.inbound = dict(self._writer.inbound)
-        """Open QoS 2 packet ids at start: (client id, packet id) and the event each has published."""
-        self.retained = {message.topic: message for message in self._state.retained()}
+        """Open QoS 2 packet ids at start: (client id, packet id), and the event of each."""
+        self._messages = RetainedMessages(self._state.retained(), self._state.retained_seq())
+        self.retained = self._messages.current
         """Retained messages by topic, as of `head`."""
-        self._retained_changed: dict[str, Retained] = {}
-        for event in self._reader.scan(self._retained_seq, self.head):
-            if event.retain:
-                self._note_retained(event)
+        self._damaged = self._writer.damaged
+        self._recover_retained()
+
+    def _recover_retained(self) -> None:
+        """Look through what `state.db` does not know of: at once if it is little and readable, else while running."""
+        after_seq = self._messages.seq
+        try:
+            if self._damaged is None and self.head - after_seq <= _CATCH_UP_EVENTS_MAX:
+                for event in self._reader.scan(after_seq, self.head):
+                    if event.retain:
+                        self._messages.note(event)
+                return
+        except Damaged as damaged:
+            self._damaged = damaged
+        self._messages.behind = (after_seq, self._writer.next_seq - 1)
 
     # --- reading ---
 
     async def read(self, after_seq: int, events_max: int) -> Sequence[Event]:
         """The next committed events after `after_seq`, in order; empty if there are none.
 
+        A damaged segment is mended on the way, and what is lost stands in the loss ledger.
+
         Raises:
-            LogError: a segment is damaged.
+            LogError: the disk refused.
         """
         recent = self._recent.read(after_seq, events_max)
         if recent is not None:
             return recent
         if after_seq >= self.head:
             return []
-        return await self._in_thread(self._read_thread, self._reader.read, after_seq, self.head, events_max)
+        return await self._reading(self._reader.read, after_seq, self.head, events_max)
 
     async def wait_beyond(self, seq: int) -> None:
         """Wait until an event after `seq` is committed."""
@@ -177,6 +192,7 @@ class EventLog:
         while True:
             await self._cursor_moves()
             await self._tend("cursors and retained messages", self.flush)
+            await self._tend("mending", self.mend)
             if loop.time() >= next_retention_s:
                 next_retention_s = loop.time() + self._config.retention_interval_s
                 await self._tend("retention", self.retain)
@@ -201,36 +217,50 @@ class EventLog:
         Raises:
             LogError: the disk refused; they are kept and flushed again.
         """
-        lag = self.head - self._retained_seq
-        if not (self._moved or self._retained_changed or lag > _RETAINED_LAG_EVENTS_MAX):
+        messages, lag = self._messages, self.head - self._messages.seq
+        if not (self._moved or messages.changed or lag > _RETAINED_LAG_EVENTS_MAX):
             return
         moved, self._moved = self._moved, {}
-        changed, self._retained_changed = self._retained_changed, {}
-        head = self.head
+        changed, messages.changed = messages.changed, {}
+        head, seq = self.head, messages.seq if messages.behind else self.head
         try:
-            await self._write(self._state.flush, moved, list(changed.values()), head, self._clock.wall_ns())
+            await self._write(self._state.flush, moved, list(changed.values()), seq, self._clock.wall_ns(), head)
         except BaseException:  # also when cancelled: nobody knows then whether it was done, and twice does no harm
             self._moved = moved | self._moved
-            self._retained_changed = changed | self._retained_changed
+            messages.changed = changed | messages.changed
             raise
-        self._retained_seq = head
+        messages.seq = seq
+
+    async def mend(self) -> None:
+        """Mend what was found damaged at start, and go on looking for retained messages the state does not know of.
+
+        Raises:
+            LogError: the disk refused; call again.
+        """
+        if self._damaged is not None:
+            await self._mend(self._damaged)
+            self._damaged = None
+        for _ in range(_CATCH_UP_EVENTS_MAX // 10_000):
+            if self._messages.behind is None:
+                return
+            self._messages.catch_up(await self._reading(self._reader.read, *self._messages.behind, 10_000))
 
     async def retain(self) -> None:
         """Unlink whole segments that are beyond the limits and that no upstream needs.
 
         Raises:
-            LogError: a segment is damaged, or cannot be unlinked.
+            LogError: the disk refuses to be read, or a segment cannot be unlinked.
         """
         if len(self._reader.segments) < 2:
             return
-        facts = await self._in_thread(self._read_thread, self._facts)
+        facts = await self._reading(self._reader.facts, self.head)
         needed_from = 1 + min((self.cursor(name) for name in self._upstreams), default=self.head)
         try:
             await self.flush()
         except LogError:
             # A full disk refuses this, and gets room by nothing but the unlinking below. What must stay are the
             # retained messages that nothing but the log knows of.
-            needed_from = min(needed_from, 1 + self._retained_seq)
+            needed_from = min(needed_from, 1 + self._messages.seq)
         gone = retention.surplus(
             facts,
             needed_from=needed_from,
@@ -291,7 +321,6 @@ class EventLog:
         self._note_segment(begun)
         if batch.events:
             self.head = batch.events[-1].seq
-        if batch.events:
             self._recent.add(batch.events, batch.bytes_ + MEMORY_PER_EVENT_BYTES * len(batch.events))
         for receiver, receipt in batch.receipts.items():
             receiver.committed(receipt)
@@ -299,21 +328,13 @@ class EventLog:
             return
         for event in batch.events:
             if event.retain:
-                self._note_retained(event)
+                self._messages.note(event)
         for tell in self.on_committed:
             tell(batch.events)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-    def _note_retained(self, event: Event) -> None:
-        message = Retained(event.topic, event.seq, event.qos, event.payload)
-        self._retained_changed[event.topic] = message
-        if message.payload:
-            self.retained[event.topic] = message
-        else:
-            self.retained.pop(event.topic, None)
 
     def _note_segment(self, first_seq: int | None) -> None:
         if first_seq is None:
@@ -323,7 +344,39 @@ class EventLog:
         else:
             self._reader.segments = [*self._reader.segments, first_seq]
 
+    # --- damage ---
+
+    async def _reading(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Call `function` in the reading thread, again after each damaged segment that it finds was mended."""
+        while True:
+            try:
+                return await self._in_thread(self._read_thread, function, *args)
+            except Damaged as damaged:
+                await self._mend(damaged)
+
+    async def _mend(self, damaged: Damaged) -> None:
+        """Salvage a damaged segment, unless it was mended meanwhile; the one being written is left first.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        async with self._mending:
+            first = segment.first_seq_of(damaged.path)
+            if first == self._reader.segments[-1] and damaged.inode == inode_of(damaged.path):
+                self._note_segment(await self._write(self._writer.seal))
+            index = bisect_right(self._reader.segments, first) - 1
+            if index < 0 or self._reader.segments[index] != first or index + 1 == len(self._reader.segments):
+                return  # removed or replaced meanwhile
+            following = self._reader.segments[index + 1]
+            mended = await self._in_thread(self._read_thread, self._mend_segment, damaged, first, following)
+            if mended is not None:
+                self.head = max(self.head, mended.last_seq)
+
     # --- in the threads ---
+
+    def _mend_segment(self, damaged: Damaged, first: int, following: int) -> Mended | None:
+        self._reader.forget(first)
+        return self._mender.mend(first, following, damaged.inode, str(damaged))
 
     async def _write(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         return await self._in_thread(self.intake.thread, function, *args)
@@ -331,17 +384,6 @@ class EventLog:
     @staticmethod
     async def _in_thread(thread: ThreadPoolExecutor, function: Callable[[*Ts], T], *args: *Ts) -> T:
         return await asyncio.get_running_loop().run_in_executor(thread, function, *args)
-
-    def _facts(self) -> list[retention.SegmentFacts]:
-        segments, head = self._reader.segments, self.head
-        return [self._facts_of(segments, index, head) for index in range(len(segments))]
-
-    def _facts_of(self, segments: Sequence[int], index: int, head: int) -> retention.SegmentFacts:
-        last_seq = min(head, last_of(segments, index))
-        size = segment.size_of(segment.path_of(self._folder, segments[index]))
-        return retention.SegmentFacts(
-            segments[index], last_seq, size, self._reader.newest_ns(segments[index], last_seq)
-        )
 
     def _unlink(self, first_seqs: Sequence[int]) -> None:
         for first in first_seqs:

@@ -1,7 +1,8 @@
 """Reading the log by sequence number, across segments, while it is being written or when nobody writes it.
 
 Memory is bounded by `bytes_max`, one event of any size excepted. A segment ends where the next one begins, whatever its
-file holds beyond that.
+file holds beyond that. Numbers in a segment have no gap unless it was salvaged, and a row has the types it was written
+with: what is not so is damage, so that no forwarder steps over an event that a flipped bit hides.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ import sqlite3
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from gateway.errors import LogError
 from gateway.event import LOCAL, Event
-from gateway.eventlog.segment import connect_reading, first_seq_of, path_of
+from gateway.eventlog.damage import Damaged, inode_of, translated
+from gateway.eventlog.retention import SegmentFacts
+from gateway.eventlog.segment import connect_reading, first_seq_of, path_of, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from gateway.errors import LogError
+
 _NAMES_MAX = 10_000
 _OPEN_SEGMENTS_MAX = 4
 _READ_BYTES_MAX = 8 * 1024 * 1024
+
+_FLAGS = frozenset({0, 1, 2, 4, 5, 6})
+"""QoS, and 4 for RETAIN."""
+SALVAGED = "salvaged"
+"""A segment whose meta has this key holds what could be read of a damaged one; numbers in it may have gaps."""
 
 _READ = """
     SELECT seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties
@@ -41,8 +50,14 @@ class SegmentReader:
     """Read-only access to one segment."""
 
     def __init__(self, path: Path) -> None:
+        self._inode = inode_of(path)
         self._db = connect_reading(path)
         self.path = path
+        try:
+            self._may_have_gaps = SALVAGED in self.meta()
+        except Damaged:
+            self._db.close()
+            raise
         self._boots: dict[int, str] = {}
         self._clients: dict[int, str] = {}
         self._topics: dict[int, str] = {}
@@ -51,14 +66,26 @@ class SegmentReader:
         """Events from `first_seq` to `last_seq`, both included, as many as the two limits allow.
 
         Raises:
-            LogError: the segment is damaged.
+            Damaged: the segment is not what was written.
+            LogError: the disk did not give it.
         """
         events: list[Event] = []
         boots, clients, topics, look_up = self._boots, self._clients, self._topics, self._look_up
         room = bytes_max
+        expected = max(first_seq, first_seq_of(self.path))
         try:
             rows = self._db.execute(_READ, (first_seq, last_seq, events_max))
             for seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties in rows:
+                if seq != expected and not (self._may_have_gaps and seq > expected):
+                    raise self._wrong(f"event {expected} is missing")
+                expected = seq + 1
+                if (
+                    type(payload) is not bytes
+                    or type(received_ns) is not int
+                    or type(mono_ns) is not int
+                    or flags not in _FLAGS
+                ):
+                    raise self._wrong(f"event {seq} is not an event")
                 room -= len(payload)
                 if room < 0 and events:
                     break
@@ -79,15 +106,22 @@ class SegmentReader:
                 )
             rows.close()  # a statement left open would keep the write-ahead log from being checkpointed
         except sqlite3.Error as error:
-            raise LogError(f"{self.path} cannot be read: {error}") from error
+            raise self._failed(error) from error
         return events
+
+    def meta(self) -> dict[str, str]:
+        """What the segment says of itself and of the log it belongs to."""
+        try:
+            return dict(self._db.execute("SELECT key, value FROM meta").fetchall())
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
 
     def bounds(self) -> tuple[int, int] | None:
         """Lowest and highest sequence number in the file; None if it is empty."""
         try:
             low, high = self._db.execute("SELECT min(seq), max(seq) FROM events").fetchone()
         except sqlite3.Error as error:
-            raise LogError(f"{self.path} cannot be read: {error}") from error
+            raise self._failed(error) from error
         return None if low is None else (low, high)
 
     def newest_ns(self, last_seq: int) -> int:
@@ -97,7 +131,7 @@ class SegmentReader:
                 "SELECT received_ns FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (last_seq,)
             ).fetchone()
         except sqlite3.Error as error:
-            raise LogError(f"{self.path} cannot be read: {error}") from error
+            raise self._failed(error) from error
         return 0 if row is None else int(row[0])
 
     def close(self) -> None:
@@ -107,8 +141,18 @@ class SegmentReader:
     def _look_up(self, known: dict[int, str], query: str, key: int) -> str:
         if len(known) >= _NAMES_MAX:
             known.clear()
-        name = known[key] = str(self._db.execute(query, (key,)).fetchone()[0])
+        row = self._db.execute(query, (key,)).fetchone()
+        if row is None or type(row[0]) is not str:
+            raise self._wrong(f"name {key} is missing")
+        name: str = row[0]
+        known[key] = name
         return name
+
+    def _wrong(self, what: str) -> Damaged:
+        return Damaged(self.path, f"{self.path} is damaged: {what}", self._inode)
+
+    def _failed(self, error: sqlite3.Error) -> LogError:
+        return translated(error, self.path, f"{self.path} cannot be read: {error}", inode=self._inode)
 
 
 class LogReader:
@@ -170,6 +214,15 @@ class LogReader:
     def newest_ns(self, first_seq: int, last_seq: int) -> int:
         """Receive time of a segment's last event up to `last_seq`; 0 if it is empty."""
         return self._segment(first_seq).newest_ns(last_seq)
+
+    def facts(self, head: int) -> list[SegmentFacts]:
+        """What retention needs to know of each segment of a log that ends at `head`."""
+        segments, found = self.segments, []
+        for index, first in enumerate(segments):
+            last = min(head, last_of(segments, index))
+            size = size_of(path_of(self._folder, first))
+            found.append(SegmentFacts(first, last, size, self.newest_ns(first, last)))
+        return found
 
     def forget(self, first_seq: int) -> None:
         """Let go of a segment before it is unlinked."""

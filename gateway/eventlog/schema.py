@@ -69,3 +69,13 @@ def _state_0001(db: Database) -> None:
         )"""
     )
     db.execute("CREATE TABLE sessions (client_id TEXT PRIMARY KEY, subscriptions TEXT NOT NULL)")
+
+
+@state(name="0002_losses")
+def _state_0002(db: Database) -> None:
+    db.execute(
+        """CREATE TABLE losses (
+            id INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, upstream TEXT, first_seq INTEGER NOT NULL,
+            last_seq INTEGER NOT NULL, events INTEGER NOT NULL, cause TEXT NOT NULL, detail TEXT NOT NULL
+        )"""
+    )

@@ -11,13 +11,13 @@ sequence number that is not known to be durable. Readers take a segment's rows o
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import LogError
-from gateway.eventlog import schema
+from gateway.eventlog import damage, schema
+from gateway.eventlog.damage import Damaged, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,9 +57,8 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
         connection.execute("PRAGMA journal_size_limit = 8388608")
         connection.execute("PRAGMA cache_size = -2000")
     except sqlite3.Error as error:
-        raise LogError(
-            f"{path} cannot be opened: {error}",
-            "Look at the disk (df, dmesg). If the file is damaged, move it away; the log goes on without it.",
+        raise damage.translated(
+            error, path, f"{path} cannot be opened: {error}", "Look at the disk (df, dmesg)."
         ) from error
     return connection
 
@@ -91,8 +90,12 @@ def connect_reading(path: Path) -> sqlite3.Connection:
                 raise
             return _connect_reading(f"{uri}&immutable=1")
     except sqlite3.Error as error:
-        raise LogError(
-            f"{path} cannot be read: {error}", "Is it damaged, or somebody else's? (ls -l, dmesg)"
+        raise damage.translated(
+            error,
+            path,
+            f"{path} cannot be read: {error}",
+            "Is it somebody else's? (ls -l, dmesg)",
+            damage.inode_of(path),
         ) from error
 
 
@@ -107,13 +110,19 @@ def _connect_reading(uri: str) -> sqlite3.Connection:
     return connection
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable: a new file is only safe when its folder's entry is."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def readable_inbound(path: Path) -> dict[tuple[str, int], int]:
+    """The open QoS 2 packet ids in a damaged segment; none if they cannot be read.
+
+    Without them a QoS 2 message whose release was still to come may be stored twice, if the device sends it again.
+    """
+    with suppress(LogError, sqlite3.Error), closing(connect_reading(path)) as connection:
+        rows = connection.execute("SELECT client_id, packet_id, seq FROM inbound").fetchall()
+        return {
+            (row[0], row[1]): row[2]
+            for row in rows
+            if type(row[0]) is str and type(row[1]) is int and type(row[2]) is int
+        }
+    return {}
 
 
 def size_of(path: Path) -> int:
@@ -189,15 +198,29 @@ class Segment:
         """Open an existing segment to go on writing; SQLite recovers it if the last process died.
 
         Raises:
-            LogError: it is damaged or not a segment.
+            Damaged: it is not what was written, or not a segment, as far as opening it can tell.
+            LogError: the disk did not give it.
         """
+        if fault := damage.header_fault(path):
+            raise Damaged(path, f"{path} is damaged: {fault}")
         connection = connect(path)
         try:
             schema.migrate(connection, schema.segment)
+            return cls(path, connection)
         except sqlite3.Error as error:
             connection.close()
-            raise LogError(f"{path} is not a usable segment: {error}") from error
-        return cls(path, connection)
+            raise damage.translated(error, path, f"{path} is not a usable segment: {error}") from error
+        except LogError:
+            connection.close()
+            raise
+
+    def look_over(self) -> None:
+        """Check the structure of the whole file (see `damage.look_over`).
+
+        Raises:
+            Damaged: something is wrong.
+        """
+        damage.look_over(self._db, self.path)
 
     def last_seq(self) -> int:
         """The highest sequence number stored, or the one before the first if the segment is empty."""
@@ -229,6 +252,31 @@ class Segment:
             raise LogError(f"{self.path}: {error}", "Is the disk full or failing? (df, dmesg)") from error
         self.bytes_ = pages * self._page_bytes
 
+    def append_runs(self, runs: Iterable[Sequence[Event]]) -> None:
+        """Store salvaged events in one transaction: numbers without a gap and one boot in each run.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for run in runs:
+                self._insert_events(run)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise LogError(f"{self.path}: {error}", "Is the disk full or failing? (df, dmesg)") from error
+
+    def settle(self) -> None:
+        """Have everything in the file itself, durably, so that it can be moved without companions.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        try:
+            _settle(self._db, self.path)
+        except sqlite3.Error as error:
+            raise LogError(f"{self.path}: {error}", "Is the disk full or failing? (df, dmesg)") from error
+
     def close(self) -> None:
         """Checkpoint and close; never raises, because the events are already safe in the write-ahead log."""
         try:
@@ -240,8 +288,8 @@ class Segment:
         try:
             return self._db.execute(sql).fetchall()
         except sqlite3.Error as error:
-            raise LogError(
-                f"{self.path} is damaged: {error}", "Look at the disk (dmesg). If it is well, move the file away."
+            raise damage.translated(
+                error, self.path, f"{self.path} is damaged: {error}", "Look at the disk (dmesg)."
             ) from error
 
     def _insert_events(self, events: Sequence[Event]) -> None:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
+import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import LogError
 from gateway.eventlog import schema
+from gateway.eventlog.damage import Damaged, look_over, translated
 from gateway.eventlog.retained import Retained
 from gateway.eventlog.segment import connect, connect_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+SEQ_MAX = 2**53
+"""No log gets this far; a number beyond it is damage."""
 
 
 def path_of(data_dir: Path) -> Path:
@@ -36,7 +41,35 @@ class State:
         try:
             schema.migrate(self._db, schema.state)
         except sqlite3.Error as error:
-            raise LogError(f"{path} is not a usable state database: {error}") from error
+            self._db.close()
+            raise translated(error, path, f"{path} is not a usable state database: {error}") from error
+
+    def check(self) -> None:
+        """Look whether everything in the file is what was written.
+
+        Raises:
+            Damaged: it is not.
+        """
+        look_over(self._db, self.path)
+        self.sessions()
+        self._look("SELECT id, at_ns, upstream, first_seq, last_seq, events, cause, detail FROM losses LIMIT 1")
+        self._look("SELECT upstream, seq, reason, quarantined_ns FROM quarantine LIMIT 1")
+        numbers = [*self.cursors().values(), self.retained_seq(), self.high_water()]
+        kept = self.meta("cursors_crc")
+        if any(type(seq) is not int or not 0 <= seq < SEQ_MAX for seq in numbers) or (
+            kept is not None and kept != _checksum(self.cursors())
+        ):
+            raise Damaged(self.path, f"{self.path} is damaged: its cursors are not what was written")
+        if any(type(each.topic) is not str or type(each.payload) is not bytes for each in self.retained()):
+            raise Damaged(self.path, f"{self.path} is damaged: its retained messages are not what was written")
+
+    def keep_log_id(self, log_id: str) -> None:
+        """Go on under the id of a log whose state was lost."""
+        self.set_meta("log_id", log_id)
+
+    def high_water(self) -> int:
+        """A number up to which sequence numbers have been given out for sure; more may have been since."""
+        return self._number("high_water")
 
     def log_id(self) -> str:
         """The random id of this log, made at its first start; with `seq` it names an event in the whole world."""
@@ -56,10 +89,13 @@ class State:
         """Per upstream, the last sequence number it durably has."""
         return dict(self._look("SELECT upstream, seq FROM cursors"))
 
-    def flush(self, cursors: Mapping[str, int], retained: Iterable[Retained], head: int, now_ns: int) -> None:
+    def flush(
+        self, cursors: Mapping[str, int], retained: Iterable[Retained], head: int, now_ns: int, high_water: int = 0
+    ) -> None:
         """Store moved cursors, and the retained messages that events up to `head` have changed.
 
-        The caller has moved each cursor only over what its upstream has taken.
+        The caller has moved each cursor only over what its upstream has taken, and has events up to `high_water`, or
+        `head` if that is more, on disk.
         """
         self._begin()
         try:
@@ -73,6 +109,8 @@ class State:
                 else:
                     self._db.execute("DELETE FROM retained WHERE topic = ?", (message.topic,))
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('retained_seq', ?)", (str(head),))
+            marks = [("high_water", str(max(head, high_water))), ("cursors_crc", _checksum(self.cursors()))]
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", marks)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._failed(error) from error
@@ -88,11 +126,20 @@ class State:
 
     def retained_seq(self) -> int:
         """The event up to which `retained` is true; later ones are found in the log."""
-        return int(self.meta("retained_seq") or 0)
+        return self._number("retained_seq")
+
+    def _number(self, key: str) -> int:
+        text = self.meta(key) or "0"
+        if not text.isdecimal():
+            raise Damaged(self.path, f"{self.path} is damaged: {key} is no number")
+        return int(text)
 
     def sessions(self) -> dict[str, dict[str, int]]:
         """Persistent sessions of local subscribers: client id, and its filters with the QoS granted."""
-        return {name: json.loads(text) for name, text in self._look("SELECT * FROM sessions")}
+        try:
+            return {name: json.loads(text) for name, text in self._look("SELECT * FROM sessions")}
+        except (ValueError, TypeError) as error:
+            raise Damaged(self.path, f"{self.path} is damaged: a session is not what was written") from error
 
     def keep_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
         """Store a persistent session."""
@@ -135,7 +182,12 @@ def _rows(db: sqlite3.Connection, path: Path, sql: str, *values: str) -> list[An
     try:
         return db.execute(sql, values).fetchall()
     except sqlite3.Error as error:
-        raise LogError(f"{path} cannot be read: {error}", "Look at the disk (dmesg).") from error
+        raise translated(error, path, f"{path} cannot be read: {error}", "Look at the disk (dmesg).") from error
+
+
+def _checksum(cursors: Mapping[str, int]) -> str:
+    """Of all cursors: one flipped bit in one of them would pass as a cursor, and skip events."""
+    return f"{zlib.crc32(repr(sorted(cursors.items())).encode()):08x}"
 
 
 class StateReader:

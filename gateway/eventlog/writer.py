@@ -7,24 +7,42 @@ are never read, because a segment ends where the next one begins.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
+from gateway.eventlog.damage import Damaged, set_aside
+from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import segments_in
-from gateway.eventlog.segment import Segment, path_of
+from gateway.eventlog.segment import Segment, path_of, readable_inbound, size_of
+from gateway.eventlog.state import SEQ_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from gateway.eventlog.batch import Batch, InboundMark
+
+
+UNSURE_FROM = "unsure_from"
+"""In the meta of a segment that was begun after a gap: numbers from here up to its name may never have been used."""
+_EVENT_BYTES_MIN = 16
+"""The shortest row there can be: sizes, eleven bytes of header, and its place in the page."""
+_GAP = 1_000_000
+
+logger = logging.getLogger(__name__)
+
+
+def safely_above(seq: int, bytes_: int) -> int:
+    """A number that nobody can have seen, if `seq` was known and a file of `bytes_` bytes went on from there. Pure."""
+    return (seq + max(_GAP, bytes_ // _EVENT_BYTES_MIN)) // _GAP * _GAP + _GAP
 
 
 class SegmentWriter:
     """Appends batches to the newest segment. Only the writer thread calls it after `open`."""
 
     def __init__(self, folder: Path, log_id: str, segment_bytes_max: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self._meta = {"log_id": log_id}
         self._segment_bytes_max = segment_bytes_max
         self._segment: Segment | None = None
@@ -32,6 +50,12 @@ class SegmentWriter:
         """The open QoS 2 packet ids as of the last durable batch."""
         self.next_seq = 1
         """One more than the last sequence number that is durable."""
+        self.damaged: Damaged | None = None
+        """What is wrong with the segment before the one that `open` began; None if all is well."""
+        self.unsure_from: int | None = None
+        """The log ends in a gap: whether a number from here on was ever given out is not known."""
+        self.lost_tail: Span | None = None
+        """Numbers that were given out for sure, and that the files do not hold."""
 
     def open(self, least_seq: int) -> None:
         """Find where the log ends. Looks at the newest segment only.
@@ -40,21 +64,50 @@ class SegmentWriter:
             least_seq: the lowest sequence number that may be given out, whatever the files say.
 
         Raises:
-            LogError: the newest segment is damaged, or a first one cannot be created.
+            LogError: the newest segment cannot be opened, or a new one not be created.
         """
-        for leftover in self._folder.glob("*.new*"):
+        for leftover in self.folder.glob("*.new*"):
             leftover.unlink()
-        segments = segments_in(self._folder)
+        segments = segments_in(self.folder)
         if not segments:
             self.next_seq = least_seq
             self._begin()
             return
-        self._segment = Segment.open(path_of(self._folder, segments[-1]))
-        self.inbound = self._segment.inbound()
-        self.next_seq = self._segment.last_seq() + 1
+        try:
+            self._open_newest(path_of(self.folder, segments[-1]))
+        except Damaged as damaged:
+            self._leave()
+            self._go_beyond(segments[-1], least_seq, damaged)
+            return
         if self.next_seq < least_seq:
+            self.lost_tail = Span(self.next_seq, least_seq - 1)
             self.next_seq = least_seq
             self._begin()
+
+    def _open_newest(self, path: Path) -> None:
+        segment = self._segment = Segment.open(path)
+        segment.look_over()
+        self.inbound = segment.inbound()
+        last_seq = segment.last_seq()
+        if not segment.first_seq - 1 <= last_seq < SEQ_MAX:
+            raise Damaged(path, f"{path} is damaged: its numbers are not what was written")
+        self.next_seq = last_seq + 1
+        if last_seq < segment.first_seq and (unsure_from := segment.meta().get(UNSURE_FROM, "")).isdecimal():
+            self.unsure_from = int(unsure_from)
+
+    def _go_beyond(self, first_seq: int, least_seq: int, damaged: Damaged) -> None:
+        """Leave the damaged newest segment where it is, and begin one above every number it can have given out."""
+        path = path_of(self.folder, first_seq)
+        bytes_ = max(size_of(path), self._segment_bytes_max)
+        self.damaged = damaged
+        self.inbound = readable_inbound(path)
+        self.unsure_from = max(first_seq, least_seq)
+        self.next_seq = safely_above(self.unsure_from, bytes_)
+        self._begin({UNSURE_FROM: str(self.unsure_from)})
+        logger.error(
+            "the newest segment is damaged: the log goes on in a new one, with a gap in the numbers",
+            extra={"file": str(path), "reason": str(damaged), "next_seq": self.next_seq},
+        )
 
     def write(self, batch: Batch) -> int | None:
         """Make a batch durable.
@@ -81,14 +134,26 @@ class SegmentWriter:
             self.next_seq = batch.events[-1].seq + 1
         return begun
 
+    def seal(self) -> int:
+        """Leave the segment at hand for good, because it was found to be damaged; returns where the new one begins.
+
+        Raises:
+            LogError: the disk takes no new segment.
+        """
+        self._leave()
+        path = path_of(self.folder, self.next_seq)
+        if path.exists():  # not one event has been stored in it
+            set_aside(path, self.folder.parent / "damaged")
+        return self._begin()
+
     def close(self) -> None:
         """Checkpoint and close the newest segment."""
         self._leave()
 
-    def _begin(self) -> int:
+    def _begin(self, meta: Mapping[str, str] | None = None) -> int:
         self._leave()
         inbound = ((client_id, packet_id, seq) for (client_id, packet_id), seq in self.inbound.items())
-        self._segment = Segment.create(self._folder, self.next_seq, self._meta, inbound)
+        self._segment = Segment.create(self.folder, self.next_seq, {**self._meta, **(meta or {})}, inbound)
         return self.next_seq
 
     def _leave(self) -> None:

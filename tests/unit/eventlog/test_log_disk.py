@@ -6,11 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
 
 import pytest
 
-from gateway.errors import ConfigError, LogError
+from gateway.errors import ConfigError
 from gateway.eventlog.log import EventLog
 from tests.unit.eventlog.logs import (
     Device,
@@ -67,43 +66,6 @@ def test_a_directory_that_may_not_be_written_is_the_operators_to_mend(unprivileg
         """
     )
     assert "is not writable | Create it" in said
-
-
-@pytest.mark.parametrize("damaged", ["log/00000000000000000001.db", "state.db"])
-@pytest.mark.parametrize("damage", [b"SQLite format 3\0" + b"\xff" * 9000, b"no database" * 1000])
-async def test_a_damaged_file_is_named_and_the_directory_is_let_go(tmp_path, damaged, damage):
-    async with opened(tmp_path) as log:
-        await fill(log, 1)
-    whole = (tmp_path / damaged).read_bytes()
-    (tmp_path / damaged).write_bytes(damage)
-    with pytest.raises(LogError, match=damaged.rpartition("/")[2]):
-        EventLog(tmp_path, limits(), HandClock(), [])
-    (tmp_path / damaged).write_bytes(whole)
-    async with opened(tmp_path) as log:
-        assert log.head == 1
-
-
-@pytest.mark.parametrize("damaged", ["log/00000000000000000001.db", "state.db"])
-async def test_a_damaged_page_anywhere_in_a_file_is_told_as_an_error_of_the_log_or_does_no_harm(tmp_path, damaged):
-    async with opened(tmp_path) as log:
-        put(log, b"21.5", "room", retain=True)
-        log.intake.mark_inbound("dev", 7, put(log, qos=2))
-        await log.intake.settled()
-        log.advance(CLOUD, 2)
-        await log.keep_session("panel", {"#": 1})
-    whole = (tmp_path / damaged).read_bytes()
-    refused = 0
-    for at in range(0, len(whole), 4096):
-        (tmp_path / damaged).write_bytes(whole[:at] + b"\xff" * 4096 + whole[at + 4096 :])
-        with suppress(LogError):
-            refused += 1
-            log = EventLog(tmp_path, limits(), HandClock(), [CLOUD])
-            refused -= 1
-            with suppress(LogError):
-                log.sessions()
-            await log.close(1)
-        (tmp_path / damaged).write_bytes(whole)
-    assert refused
 
 
 async def test_a_refused_commit_acknowledges_nothing_and_loses_nothing(tmp_path):

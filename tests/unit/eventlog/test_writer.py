@@ -226,10 +226,12 @@ def test_a_new_log_that_cannot_begin_says_so(tmp_path):
         writer.open(1)
 
 
-def test_a_damaged_newest_segment_says_so(tmp_path):
+def test_above_a_damaged_newest_segment_a_new_one_begins_that_cannot_clash(tmp_path):
     segment.path_of(tmp_path, 1).write_bytes(b"no database at all" * 1000)
-    with pytest.raises(LogError, match=r"00001\.db"):
-        opened(tmp_path)
+    with closing(opened(tmp_path, least_seq=50)) as writer:
+        assert (writer.next_seq, writer.unsure_from) == (2_000_000, 50)
+        assert "00001.db" in str(writer.damaged)
+    assert firsts(tmp_path) == [1, 2_000_000]
 
 
 def test_every_segment_says_which_log_it_belongs_to(tmp_path):

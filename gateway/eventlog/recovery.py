@@ -1,0 +1,147 @@
+"""Opens a log whatever has happened to its files: damaged ones are set aside, numbers begin where none can clash.
+
+Looks at `state.db` and the newest segment only; damage in an older one is found by whoever reads it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.errors import LogError
+from gateway.eventlog import damage, losses, mending, state
+from gateway.eventlog.damage import Damaged
+from gateway.eventlog.losses import Span
+from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
+from gateway.eventlog.segment import path_of
+from gateway.eventlog.state import State
+from gateway.eventlog.writer import SegmentWriter, safely_above
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.clock import Clock
+    from gateway.eventlog.config import LogConfig
+
+_LOG_ID = re.compile(rb"log_id([0-9a-f]{32})")
+_META_WITHIN_BYTES = 64 * 1024
+"""The meta of a segment is on one of its first pages."""
+
+logger = logging.getLogger(__name__)
+
+
+class Opened(NamedTuple):
+    """A log, opened."""
+
+    state: State
+    log_id: str
+    writer: SegmentWriter
+    reader: LogReader
+    head: int
+    """The last event that can be read; of a damaged newest segment nothing counts before it is mended."""
+
+
+def open_log(data_dir: Path, config: LogConfig, clock: Clock) -> Opened:
+    """Open state, writer and reader; the caller holds the lock.
+
+    Raises:
+        LogError: the disk refuses; damage does not raise.
+    """
+    mending.finish(data_dir)
+    folder = data_dir / "log"
+    opened, lost = _open_state(data_dir, has_segments=bool(segments_in(folder)))
+    try:
+        if lost:
+            log_id = _find_log_id(folder)
+            if log_id:
+                opened.keep_log_id(log_id)
+            losses.record(opened.path, [Span(0, 0)], losses.GAP, f"{lost}; cursors were not known any more", 0)
+            logger.error(
+                "the state of the log was lost: every upstream starts at the oldest event and may see events again",
+                extra={"reason": lost, "log_id": log_id or "new"},
+            )
+        log_id = opened.log_id()
+        writer = SegmentWriter(folder, log_id, config.segment_bytes_max)
+        writer.open(_least_seq(data_dir, opened, config))
+        if writer.lost_tail:
+            why = "events up to here were given to an upstream or to the state, and the files end before"
+            losses.record(opened.path, [writer.lost_tail], losses.DAMAGED, why, clock.wall_ns())
+        reader = LogReader(folder)
+        return Opened(opened, log_id, writer, reader, _head(writer, reader))
+    except LogError:
+        opened.close()
+        raise
+
+
+def _open_state(data_dir: Path, *, has_segments: bool) -> tuple[State, str]:
+    """The state, and why it had to be made anew; empty if it had not."""
+    path = state.path_of(data_dir)
+    if not path.exists():
+        return State(path), f"{path} is gone" if has_segments else ""
+    try:
+        opened = _open_whole(path) if has_segments else State(path)
+    except Damaged as damaged:
+        aside = damage.set_aside(path, mending.damaged_folder(data_dir))
+        return State(path), f"{damaged} (set aside as {aside.name})"
+    return opened, ""
+
+
+def _open_whole(path: Path) -> State:
+    if fault := damage.header_fault(path):
+        raise Damaged(path, f"{path} is damaged: {fault}")
+    opened = State(path)
+    try:
+        opened.check()
+    except LogError:
+        opened.close()
+        raise
+    return opened
+
+
+def _find_log_id(folder: Path) -> str:
+    """The id of the log as its newest readable segment tells it; empty if none does."""
+    for first in reversed(segments_in(folder)):
+        path = path_of(folder, first)
+        try:
+            with path.open("rb") as file:
+                found = _LOG_ID.search(file.read(_META_WITHIN_BYTES))
+        except OSError:  # another segment may tell
+            continue
+        if found:
+            return found[1].decode()
+    return ""
+
+
+def _least_seq(data_dir: Path, opened: State, config: LogConfig) -> int:
+    """The lowest number that may be given out, whatever the segments say."""
+    least = 1 + max([opened.retained_seq(), opened.high_water(), *opened.cursors().values()])
+    newest = segments_in(data_dir / "log")[-1:]
+    aside = [
+        int(path.name[:20])
+        for path in mending.damaged_folder(data_dir).glob("[0-9]" * 20 + ".db.*Z")
+        if not newest or int(path.name[:20]) > newest[0]
+    ]
+    if aside:  # the newest segment was set aside and nothing was begun after it
+        least = safely_above(max([least, *aside]), config.segment_bytes_max)
+    return least
+
+
+def _head(writer: SegmentWriter, reader: LogReader) -> int:
+    if writer.unsure_from is None:
+        return writer.next_seq - 1
+    sure = writer.unsure_from - 1
+    if writer.damaged is not None or len(reader.segments) < 2:
+        return sure
+    path = path_of(writer.folder, reader.segments[-2])
+    try:
+        before = SegmentReader(path)
+    except Damaged:
+        return sure
+    try:
+        bounds = before.bounds()
+    except Damaged:
+        return sure
+    finally:
+        before.close()
+    return max(sure, min(bounds[1], reader.segments[-1] - 1)) if bounds else sure

@@ -1,0 +1,217 @@
+"""Reads what can be read of a damaged segment. Works on a copy; the segment itself is not touched.
+
+One lost page costs the events on it and no others: pages of events are found one by one (`pages.graft`), names by
+their table and by their index, and rows around an unreadable one by halving the range again and again. It refuses to
+guess: a row with a value of a wrong type, or whose topic is gone, is not an event.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.errors import LogError
+from gateway.event import LOCAL, Event
+from gateway.eventlog import pages
+from gateway.eventlog.damage import wal_of
+from gateway.eventlog.segment import Segment, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_ROWS = """
+    SELECT seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties
+    FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq"""
+_ID_MAX = 2**31
+_NAME_FAILURES_MAX = 5_000
+"""Unreadable ids after which a table of names counts as lost as a whole; its index has to do."""
+_FLAGS = frozenset({0, 1, 2, 4, 5, 6})
+
+
+class Readable(NamedTuple):
+    """A copy of a damaged segment, opened."""
+
+    db: sqlite3.Connection
+    spans: list[tuple[int, int]]
+    """Numbers that some page holds."""
+    boots: dict[int, str]
+    clients: dict[int, str]
+    topics: dict[int, str]
+
+    def events(self, first_seq: int, last_seq: int) -> Iterator[Event]:
+        """Every event that can be read, in order."""
+        last = first_seq - 1
+        for span in self.spans:
+            for row in _rows(self.db, _ROWS, max(span[0], last + 1), min(span[1], last_seq)):
+                event = self._event(row)
+                if event is not None and last < event.seq <= last_seq:
+                    last = event.seq
+                    yield event
+
+    def meta(self) -> dict[str, str]:
+        """What the segment said of itself, as far as it can be read."""
+        with suppress(sqlite3.Error):
+            rows = self.db.execute("SELECT key, value FROM meta").fetchall()
+            return {_text(key) or "": _text(value) or "" for key, value in rows}
+        return {}
+
+    def inbound(self) -> dict[tuple[str, int], int]:
+        """The open QoS 2 packet ids, as far as they can be read."""
+        with suppress(sqlite3.Error):
+            rows = self.db.execute("SELECT client_id, packet_id, seq FROM inbound").fetchall()
+            return {
+                (name, packet_id): seq
+                for client_id, packet_id, seq in rows
+                if (name := _text(client_id)) and isinstance(packet_id, int) and isinstance(seq, int)
+            }
+        return {}
+
+    def _event(self, row: tuple[Any, ...]) -> Event | None:
+        seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties = row
+        boot_id, client_id, name = self.boots.get(boot), self.clients.get(client), self.topics.get(topic)
+        if boot_id is None or client_id is None or name is None or flags not in _FLAGS:
+            return None
+        if type(received_ns) is not int or type(mono_ns) is not int or type(payload) is not bytes:
+            return None
+        from_where = LOCAL if origin is None else _text(origin)
+        if from_where is None or not isinstance(properties, bytes | None):
+            return None
+        return Event(
+            seq, received_ns, mono_ns, boot_id, client_id, name, flags & 3, flags > 3, payload, from_where, properties
+        )
+
+
+def _text(value: object) -> str | None:
+    """Text as it was stored; None if it is none.
+
+    Text is read as bytes, because Python gives a row up for one byte that is not UTF-8.
+    """
+    if not isinstance(value, bytes):
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _rows(
+    db: sqlite3.Connection, sql: str, low: int, high: int, failures_max: int = 1_000_000
+) -> Iterator[tuple[Any, ...]]:
+    """Rows from `low` to `high` that can be read, in order; each row's first value is its number."""
+    ranges = [(low, high)]
+    while ranges:
+        low, high = ranges.pop()
+        at = low
+        try:
+            for row in db.execute(sql, (low, high)):
+                at = row[0] + 1
+                yield row
+        except sqlite3.Error:
+            failures_max -= 1
+            if failures_max < 0:
+                return
+            if at < high:
+                middle = (at + high) // 2
+                ranges += [(middle + 1, high), (at, middle)]
+
+
+def _names(db: sqlite3.Connection, table: str, column: str) -> dict[int, str]:
+    """Names by id: from the index, which holds both, and from the table; each makes up for what the other lost."""
+    found: dict[int, str] = {}
+    index = f"SELECT id, {column} FROM {table} INDEXED BY sqlite_autoindex_{table}_1 ORDER BY {column}"  # noqa: S608
+    for sql in (index, f"{index} DESC"):
+        with suppress(sqlite3.Error):
+            for key, value in db.execute(sql):
+                if (name := _text(value)) is not None and isinstance(key, int):
+                    found[key] = name
+    table_rows = f"SELECT id, {column} FROM {table} NOT INDEXED WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608
+    for key, value in _rows(db, table_rows, 1, _ID_MAX, _NAME_FAILURES_MAX):
+        if (name := _text(value)) is not None:
+            found[key] = name
+    return found
+
+
+def copy(path: Path, work: Path) -> Path:
+    """A copy of a database and its write-ahead log, in the folder `work`.
+
+    Raises:
+        LogError: the disk refused.
+    """
+    to = work / "copy.db"
+    try:
+        for ending in ("", "-wal", "-shm"):
+            to.with_name(to.name + ending).unlink(missing_ok=True)
+        shutil.copyfile(path, to)
+        if wal_of(path).exists():
+            shutil.copyfile(wal_of(path), wal_of(to))
+    except OSError as error:
+        raise LogError(f"{path} cannot be copied: {error}", "Look at the disk (df, dmesg).") from error
+    return to
+
+
+def template(work: Path) -> bytes:
+    """The first page of a segment, which every segment of this schema begins with."""
+    Segment.create(work, 1, {}, []).close()
+    path = work / f"{1:020d}.db"
+    with path.open("rb") as file:
+        page = file.read(pages.PAGE_BYTES)
+    path.unlink()
+    return page
+
+
+def opened(copied: Path, first_seq: int, last_seq: int, first_page: bytes | None) -> Readable | None:
+    """Open a copy after mending it: write-ahead log folded in, a new tree above the events.
+
+    Args:
+        copied: changed by this.
+        first_seq: first number that is looked for.
+        last_seq: last number that is looked for.
+        first_page: takes the place of the copy's own; None leaves that.
+
+    Returns:
+        None if it cannot be opened like this.
+    """
+    if first_page is not None:
+        with copied.open("r+b") as file:
+            file.write(first_page)
+    with suppress(LogError, sqlite3.Error), closing(connect(copied)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    for ending in ("-wal", "-shm"):
+        copied.with_name(copied.name + ending).unlink(missing_ok=True)
+    if first_page is not None:
+        with copied.open("r+b") as file:
+            file.write(first_page)
+    with copied.open("r+b") as file:
+        grafted = pages.graft(file, first_seq, last_seq)
+    if grafted is None:
+        return None
+    root, leaves = grafted
+    try:
+        _set_root(copied, root)
+        db = connect(copied)
+    except (LogError, sqlite3.Error):
+        return None
+    db.text_factory = bytes
+    names = [_names(db, *each) for each in (("boots", "boot_id"), ("clients", "name"), ("topics", "name"))]
+    return Readable(db, _merged(leaves), *names)
+
+
+def _merged(leaves: Iterable[pages.Leaf]) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    for leaf in leaves:
+        if spans and leaf.low <= spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], leaf.high))
+        else:
+            spans.append((leaf.low, leaf.high))
+    return spans
+
+
+def _set_root(copied: Path, root: int) -> None:
+    with closing(connect(copied)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_schema SET rootpage = ? WHERE name = 'events'", (root,))
+        for table in ("events", "topics", "clients", "boots"):
+            db.execute(f"SELECT * FROM {table} LIMIT 0")  # noqa: S608 - our own names; fails if the schema is lost
