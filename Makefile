@@ -10,16 +10,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test run bench lint clean
+.PHONY: help demo test test-faults run bench lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP) ## show the whole gateway at work on this machine
 	$(BIN)/gateway demo
 
 test: lint ## lint, then run every test
 	$(BIN)/pytest
+
+test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, an error at each of the first 200 writes and fsyncs
+	GATEWAY_POWERCUT_IMAGES=1000 GATEWAY_IO_ERRORS_FIRST=200 $(BIN)/pytest tests/powercut
 
 run: $(STAMP) ## run the gateway with config/gateway.toml
 	$(BIN)/gateway run --config config/gateway.toml

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.powercut.recorder import Recorder, build, compiler
+from tests.site.scripted_upstream import ScriptedUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.site.gateway_process import GatewayProcess
@@ -36,3 +37,9 @@ def seed() -> int:
     seed = int(os.environ.get("GATEWAY_TEST_SEED") or random.SystemRandom().randrange(10**6))
     print(f"GATEWAY_TEST_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     return seed
+
+
+@pytest.fixture
+def cloud() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream() as cloud:
+        yield cloud

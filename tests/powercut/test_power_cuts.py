@@ -11,31 +11,30 @@ import os
 import random
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.powercut.images import DROP_ALL, KEEP_ALL, POWER_CUT
+from tests.powercut.images import KEEP_ALL, POWER_CUT
 from tests.powercut.ledger import Ledger, Message
+from tests.powercut.story import Story, cut, moments, tell
 from tests.powercut.trace import Kind
-from tests.powercut.verdict import judge, open_log
+from tests.powercut.verdict import open_log
 from tests.site.load import Load
 from tests.site.ports import wait_for
-from tests.site.scripted_upstream import ScriptedUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable
 
-    from tests.powercut.images import Disk
     from tests.powercut.recorder import Recorder
-    from tests.powercut.trace import Record
     from tests.site.gateway_process import GatewayProcess
+    from tests.site.scripted_upstream import ScriptedUpstream
 
     Gateways = Callable[..., GatewayProcess]
     Recorders = Callable[[GatewayProcess], Recorder]
 
 IMAGES = int(os.environ.get("GATEWAY_POWERCUT_IMAGES") or 100)
-EVENTS = 3000
+EVENTS = 2000
 LOG = """
 [log]
 segment_bytes_max = 65536
@@ -50,27 +49,6 @@ NORMAL = {"PYTHONPATH": str(Path(__file__).with_name("normal"))}
 pytestmark = pytest.mark.timeout(120 + IMAGES)
 
 
-class Story(NamedTuple):
-    """A recorded run."""
-
-    records: list[Record]
-    ledger: Ledger
-    disk: Disk
-    before: Collection[Message] = ()
-    """What was in the log when it began, and the upstream had not taken."""
-    removes: bool = False
-    """Whether retention was on."""
-
-
-class Count(NamedTuple):
-    """What was found in all images together."""
-
-    images: int
-    opened_with_loss: int
-    lost_most: int
-    problems: list[str]
-
-
 def run(recorder: Recorder, gateway: GatewayProcess, name: str = "device") -> None:
     """Load, a clean stop and a start in the middle, more load."""
     for life in range(2):
@@ -82,40 +60,6 @@ def run(recorder: Recorder, gateway: GatewayProcess, name: str = "device") -> No
         assert gateway.stop() == 0
 
 
-def told(recorder: Recorder, gateway: GatewayProcess, cloud: ScriptedUpstream, seed: int) -> Story:
-    records = recorder.records()
-    return Story(records, Ledger(records, gateway.port, cloud.port), recorder.disk(seed))
-
-
-def moments(records: Sequence[Record], chance: random.Random, count: int) -> list[int]:
-    """Positions at which the disk or what was told has just changed, in order."""
-    moving = [at for at, record in enumerate(records, 1) if record.kind is not Kind.RECEIVED]
-    return sorted(chance.sample(moving, min(count, len(moving))))
-
-
-async def cut(story: Story, seed: int, folder: Path, images: int = IMAGES) -> Count:
-    """Make images and judge them; each third is of a disk that wrote nothing it did not have to."""
-    chance = random.Random(seed)
-    losses, problems = [], []
-    for number, position in enumerate(moments(story.records, chance, images)):
-        story.disk.feed(story.records[story.disk.position : position])
-        image = folder / f"image-{position}"
-        story.disk.image(image, DROP_ALL if number % 3 == 0 else POWER_CUT, random.Random(f"{seed}/{position}"))
-        verdict = await judge(image, story.ledger, position, story.before, removes=story.removes)
-        losses.append(len(verdict.lost))
-        problems += [f"position {position}: {problem}" for problem in verdict.problems]
-        shutil.rmtree(image)
-    count = Count(len(losses), sum(map(bool, losses)), max(losses), problems)
-    print(count._replace(problems=problems[:5]))  # noqa: T201 - pytest shows it when the test fails
-    return count
-
-
-@pytest.fixture
-def cloud() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as cloud:
-        yield cloud
-
-
 def test_the_recorder_sees_everything(
     gateway_at: Gateways, recorder_of: Recorders, cloud: ScriptedUpstream, tmp_path: Path, seed: int
 ) -> None:
@@ -123,7 +67,7 @@ def test_the_recorder_sees_everything(
     gateway = gateway_at(config=REMOVE, upstream_port=cloud.port)
     recorder = recorder_of(gateway)
     run(recorder, gateway)
-    story = told(recorder, gateway, cloud, seed)
+    story = tell(recorder, gateway, cloud, seed)
     story.disk.feed(story.records)
     story.disk.image(tmp_path / "image", KEEP_ALL, random.Random(seed))
     assert same(tmp_path / "image", gateway.data_dir)
@@ -143,8 +87,8 @@ async def test_a_power_cut_loses_nothing_acknowledged_and_reuses_no_seq(
     gateway = gateway_at(config=config, upstream_port=cloud.port)
     recorder = recorder_of(gateway)
     run(recorder, gateway)
-    story = told(recorder, gateway, cloud, seed)._replace(removes=config == REMOVE)
-    count = await cut(story, seed, tmp_path)
+    story = tell(recorder, gateway, cloud, seed)._replace(removes=config == REMOVE)
+    count = await cut(story, seed, tmp_path, IMAGES)
     assert (count.opened_with_loss, count.problems) == (0, [])
 
 
@@ -154,7 +98,7 @@ async def test_a_power_cut_soon_after_a_power_cut_loses_nothing_either(
     first = gateway_at("first", config=KEEP, upstream_port=cloud.port)
     recorder = recorder_of(first)
     run(recorder, first)
-    story = told(recorder, first, cloud, seed)
+    story = tell(recorder, first, cloud, seed)
     position = moments(story.records[len(story.records) // 3 :], random.Random(seed), 1)[0] + len(story.records) // 3
     story.disk.feed(story.records[:position])
     second = gateway_at("second", config=REMOVE, upstream_port=cloud.port)
@@ -166,7 +110,7 @@ async def test_a_power_cut_soon_after_a_power_cut_loses_nothing_either(
     records = recorder.records()
     ledger = Ledger(records, second.port, cloud.port, found.cursor)
     before = {Message(event.topic, event.payload) for event in found.events if event.seq > found.cursor}
-    count = await cut(Story(records, ledger, recorder.disk(seed), before, removes=True), seed, tmp_path)
+    count = await cut(Story(records, ledger, recorder.disk(seed), before, removes=True), seed, tmp_path, IMAGES)
     assert (count.opened_with_loss, count.problems) == (0, [])
 
 
@@ -177,7 +121,7 @@ async def test_control_without_the_fsync_of_each_commit_acknowledged_events_are_
     recorder = recorder_of(gateway)
     recorder.env |= NORMAL
     run(recorder, gateway)
-    count = await cut(told(recorder, gateway, cloud, seed), seed, tmp_path)
+    count = await cut(tell(recorder, gateway, cloud, seed), seed, tmp_path, IMAGES)
     assert count.opened_with_loss > count.images / 10
 
 

@@ -44,14 +44,14 @@ class Record(NamedTuple):
 
 
 def read_trace(path: Path) -> list[Record]:
+    """Every whole record; a process that is killed may leave the last one unfinished."""
     raw, at, records = path.read_bytes(), 0, []
-    while at < len(raw):
+    while at + _HEADER.size <= len(raw):
         kind, thread, path_length, data_length, offset, inode, local, peer = _HEADER.unpack_from(raw, at)
-        at += _HEADER.size
-        name = raw[at : at + path_length].decode()
-        at += path_length
-        data = raw[at : at + data_length]
-        at += data_length
-        records.append(Record(Kind(kind), thread, offset, inode, local, peer, name, data))
-    assert at == len(raw), "the trace ends in the middle of a record"
+        data_at = at + _HEADER.size + path_length
+        name = raw[at + _HEADER.size : data_at].decode()
+        at = data_at + data_length
+        if at > len(raw):
+            break
+        records.append(Record(Kind(kind), thread, offset, inode, local, peer, name, raw[data_at:at]))
     return records
