@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _BATCH_EVENTS = 2_000
 _SALVAGES_MAX = 2
 """Of one segment in one run. Damaged again after that, it is set aside with nothing in its place but the ledger."""
+_ENOUGH = 0.9995
+"""Share of the events on readable pages; with less, names were lost, and another first page may lead to them."""
 _READY = ".salvaged"
 
 logger = logging.getLogger(__name__)
@@ -143,8 +145,8 @@ class Mender:
             count = sum(span.last - span.first + 1 for span in kept)
             if count > best[0]:
                 best = (count, draft, kept)
-            if len(kept) == 1 and kept[0].first == found.first and readable.topics and page is None:
-                break  # nothing is missing before its end; another header would find no more
+            if count >= _ENOUGH * sum(last - first + 1 for first, last in readable.spans):
+                break  # another first page would lead to the same pages of events
         if best[0] < 0:
             return self._empty(found.first), []
         return self._ready(best[1], path), best[2]
