@@ -64,7 +64,10 @@ def finish(data_dir: Path) -> None:
     """
     shutil.rmtree(data_dir / "salvage", ignore_errors=True)  # copies only
     for ready in (data_dir / "log").glob(f"*{_READY}"):
-        _put_in_place(ready, damaged_folder(data_dir))
+        if ready.with_suffix(".db").exists():
+            ready.unlink()  # the ledger may not tell yet what it lacks; the damaged file is there to be read again
+        else:
+            _put_in_place(ready, damaged_folder(data_dir))
 
 
 def _put_in_place(ready: Path, aside_in: Path) -> Path:

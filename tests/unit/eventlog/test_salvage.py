@@ -110,6 +110,15 @@ def test_a_mending_that_a_crash_interrupted_is_completed(data_dir):
     assert len(stored(data_dir)) == EVENTS
 
 
+def test_a_mending_that_a_crash_interrupted_before_the_ledger_begins_anew(data_dir):
+    path = path_of(data_dir / "log", 1)
+    path.with_suffix(".salvaged").write_bytes(b"complete, and not yet booked")
+    before = path.read_bytes()
+    finish(data_dir)
+    assert [each.name for each in (data_dir / "log").iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
 def test_damaged_again_and_again_it_is_given_up_and_nothing_is_deleted(data_dir):
     mender = Mender(data_dir, "a" * 32, HandClock())
     for _ in range(3):
