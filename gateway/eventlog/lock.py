@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.errors import ConfigError
@@ -51,9 +52,9 @@ class DataDirLock:
                 f"gateway.data_dir: {data_dir} is in use by another gateway (process {holder})",
                 "Stop that one first, or give this one a data_dir of its own.",
             ) from error
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        with suppress(OSError):  # the lock is held, whether or not a full disk takes the name of its holder
+            os.ftruncate(self._file.fileno(), 0)
+            os.pwrite(self._file.fileno(), f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let another gateway have the directory."""

@@ -51,7 +51,12 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        connection.execute("PRAGMA journal_mode = WAL")
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":  # SQLite says so and raises nothing
+            connection.close()
+            raise LogError(
+                f"{path} has no write-ahead log, its journal mode stays {mode!r}", "Look at the disk (df, dmesg)."
+            )
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint = 1000")
         connection.execute("PRAGMA journal_size_limit = 8388608")

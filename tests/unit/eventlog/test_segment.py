@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -288,3 +289,8 @@ def test_closing_never_raises(made):
     execute(made.path, "DROP TABLE events")
     made.close()
     made.close()
+
+
+def test_a_database_that_cannot_have_a_write_ahead_log_is_not_used_without_one():
+    with pytest.raises(LogError, match="no write-ahead log, its journal mode stays 'memory'"):
+        segment.connect(Path(":memory:"))
