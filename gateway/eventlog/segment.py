@@ -11,6 +11,7 @@ sequence number that is not known to be durable. Readers take a segment's rows o
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _ROWS_PER_STATEMENT = (500, 100, 20, 4, 1)
 _INTERNED_NAMES_MAX = 10_000
 _BUSY_TIMEOUT_S = 5.0
+_COPY_BYTES = 1024 * 1024
 
 
 def path_of(folder: Path, first_seq: int) -> Path:
@@ -47,6 +49,7 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     Raises:
         LogError: the file cannot be opened or is not a database.
     """
+    _write_again(_companions(path)[0])
     try:
         connection = sqlite3.connect(
             path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -66,6 +69,33 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
             error, path, f"{path} cannot be opened: {error}", "Look at the disk (df, dmesg)."
         ) from error
     return connection
+
+
+def _write_again(wal: Path) -> None:
+    """Make durable what is read of the write-ahead log that the last process left.
+
+    If an fsync of that process failed, some of it may be in the kernel's memory only, where it counts as written; what
+    is built on it would be lost with it in a power cut. Only the owner of the data directory may call this.
+
+    Raises:
+        LogError: the disk refused.
+    """
+    try:
+        descriptor = os.open(wal, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LogError(f"{wal} cannot be opened: {error.strerror}", "Look at the disk (df, dmesg).") from error
+    try:
+        at = 0
+        while chunk := os.pread(descriptor, _COPY_BYTES, at):
+            os.pwrite(descriptor, chunk, at)
+            at += len(chunk)
+        os.fsync(descriptor)
+    except OSError as error:
+        raise LogError(f"{wal} cannot be written: {error.strerror}", "Look at the disk (df, dmesg).") from error
+    finally:
+        os.close(descriptor)
 
 
 def _settle(connection: sqlite3.Connection, path: Path) -> None:

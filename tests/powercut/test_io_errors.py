@@ -184,7 +184,6 @@ async def test_a_card_that_refuses_gets_no_false_acknowledgement_and_is_used_aga
     assert (count.opened_with_loss, count.problems) == (0, [])
 
 
-@pytest.mark.xfail(reason="a write-ahead log found at the start is read, not made durable, before it is built on")
 async def test_what_a_failed_fsync_covered_is_not_believed_after_a_restart(
     gateway_at: Gateways, recorder_of: Recorders, cloud: ScriptedUpstream, tmp_path: Path, seed: int
 ) -> None:
