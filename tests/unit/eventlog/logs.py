@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.eventlog.reader import LogReader
 
 WALL_NS = 1_700_000_000_000_000_000
+CLOUD = "cloud"
+"""The upstream of every log that names no others."""
 
 
 class HandClock:
@@ -151,3 +153,7 @@ def commit_held_back(path: Path) -> Iterator[None]:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
+
+
+def seqs(events: Sequence[Event]) -> list[int]:
+    return [event.seq for event in events]

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.eventlog.log import EventLog
 from tests.unit.eventlog.logs import (
+    CLOUD,
     WALL_NS,
     Device,
     HandClock,
@@ -20,16 +21,12 @@ from tests.unit.eventlog.logs import (
     power_cut,
     put,
     read_all,
+    seqs,
     turns,
     until,
 )
 
 EVERY_BYTE = bytes(range(256))
-CLOUD = "cloud"
-
-
-def seqs(events):
-    return [event.seq for event in events]
 
 
 @pytest.mark.parametrize("recent_bytes_max", [0, 10**9], ids=["from the disk", "from memory"])

@@ -10,9 +10,18 @@ import pytest
 
 from gateway.errors import LogError
 from gateway.eventlog.state import path_of
-from tests.unit.eventlog.logs import commit_held_back, execute, fill, newest, opened, power_cut, put, turns, until
-
-CLOUD = "cloud"
+from tests.unit.eventlog.logs import (
+    CLOUD,
+    commit_held_back,
+    execute,
+    fill,
+    newest,
+    opened,
+    power_cut,
+    put,
+    turns,
+    until,
+)
 
 
 async def test_a_cursor_begins_at_0_and_never_goes_back(tmp_path):

@@ -22,15 +22,10 @@ from tests.unit.eventlog.logs import (
     put,
     read_all,
     refuse_inserts,
+    seqs,
     turns,
     until,
 )
-
-CLOUD = "cloud"
-
-
-def seqs(events):
-    return [event.seq for event in events]
 
 
 async def test_a_second_log_in_the_same_directory_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from gateway.eventlog import segment
 from gateway.eventlog.log import EventLog
 from gateway.eventlog.reader import LogReader
 from tests.unit.eventlog.logs import (
+    CLOUD,
     Device,
     HandClock,
     fill,
@@ -21,15 +22,10 @@ from tests.unit.eventlog.logs import (
     put,
     read_all,
     refuse_inserts,
+    seqs,
     turns,
     until,
 )
-
-CLOUD = "cloud"
-
-
-def seqs(events):
-    return [event.seq for event in events]
 
 
 async def test_a_number_is_never_given_out_twice(tmp_path):

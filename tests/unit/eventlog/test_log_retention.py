@@ -9,13 +9,20 @@ import pytest
 from gateway.errors import LogError
 from gateway.eventlog import segment
 from gateway.eventlog.state import path_of
-from tests.unit.eventlog.logs import HandClock, execute, fill, firsts, newest, opened, put, read_all, turns, until
-
-CLOUD = "cloud"
-
-
-def seqs(events):
-    return [event.seq for event in events]
+from tests.unit.eventlog.logs import (
+    CLOUD,
+    HandClock,
+    execute,
+    fill,
+    firsts,
+    newest,
+    opened,
+    put,
+    read_all,
+    seqs,
+    turns,
+    until,
+)
 
 
 async def test_segments_go_that_every_upstream_has_once_the_log_is_too_large(tmp_path):
