@@ -156,7 +156,15 @@ class EventLog:
         """The last sequence number an upstream has taken; 0 before its first."""
         return self._cursors.get(upstream, 0)
 
-    def advance(self, upstream: str, seq: int) -> None:
+    def advance(
+        self,
+        upstream: str,
+        seq: int,
+        *,
+        forwarded: int = 0,  # noqa: ARG002 - the books are not kept yet
+        filtered: int = 0,  # noqa: ARG002
+        quarantined: int = 0,  # noqa: ARG002
+    ) -> None:
         """Move a cursor over what the upstream has taken; durable within `cursor_interval_s`."""
         if seq > self._cursors.get(upstream, 0):
             self._cursors[upstream] = self._moved[upstream] = seq
