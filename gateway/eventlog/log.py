@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_right
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
 from gateway.eventlog import lock, recovery, retention, segment
 from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
-from gateway.eventlog.damage import Damaged, inode_of
-from gateway.eventlog.mending import Mended, Mender
+from gateway.eventlog.cursors import Cursors
+from gateway.eventlog.damage import Damaged
+from gateway.eventlog.mending import Mender
+from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
 from gateway.eventlog.retained import RetainedMessages
 
@@ -83,7 +83,6 @@ class EventLog:
             raise
         self.intake = GroupCommit(self._writer, config, clock.boot_id, self._on_durable)
         """Takes events in."""
-        self._read_thread = ThreadPoolExecutor(1, "log-reader")
         self._recent = Recent(config.recent_bytes_max)
         self._waiters: list[asyncio.Future[None]] = []
         self._cursor_moved = asyncio.Event()
@@ -93,14 +92,12 @@ class EventLog:
 
     def _recover(self, upstreams: Collection[str]) -> None:
         found = recovery.open_log(self.data_dir, self._config, self._clock)
-        self._state, self._writer, self._reader = found.state, found.writer, found.reader
+        self._state, self._writer = found.state, found.writer
         self.log_id = found.log_id
         self.head = found.head
-        self._cursors = dict.fromkeys(upstreams, 0) | self._state.cursors()
-        self._upstreams = frozenset(upstreams)
-        self._moved: dict[str, int] = {}
-        self._mender = Mender(self.data_dir, self.log_id, self._clock)
-        self._mending = asyncio.Lock()
+        self._cursors = Cursors(upstreams, self._state.cursors())
+        mender = Mender(self.data_dir, self.log_id, self._clock)
+        self._reading = Reading(self._folder, found.reader, mender, seal=self._seal, on_mended=self._mended)
         self.inbound = dict(self._writer.inbound)
         """Open QoS 2 packet ids at start: (client id, packet id), and the event of each."""
         self._messages = RetainedMessages(self._state.retained(), self._state.retained_seq())
@@ -114,7 +111,7 @@ class EventLog:
         after_seq = self._messages.seq
         try:
             if self._damaged is None and self.head - after_seq <= _CATCH_UP_EVENTS_MAX:
-                for event in self._reader.scan(after_seq, self.head):
+                for event in self._reading.scan(after_seq, self.head):
                     if event.retain:
                         self._messages.note(event)
                 return
@@ -137,7 +134,7 @@ class EventLog:
             return recent
         if after_seq >= self.head:
             return []
-        return await self._reading(self._reader.read, after_seq, self.head, events_max)
+        return await self._reading.read(after_seq, self.head, events_max)
 
     async def wait_beyond(self, seq: int) -> None:
         """Wait until an event after `seq` is committed."""
@@ -154,7 +151,7 @@ class EventLog:
 
     def cursor(self, upstream: str) -> int:
         """The last sequence number an upstream has taken; 0 before its first."""
-        return self._cursors.get(upstream, 0)
+        return self._cursors.seq(upstream)
 
     def advance(
         self,
@@ -166,8 +163,7 @@ class EventLog:
         quarantined: int = 0,  # noqa: ARG002
     ) -> None:
         """Move a cursor over what the upstream has taken; durable within `cursor_interval_s`."""
-        if seq > self._cursors.get(upstream, 0):
-            self._cursors[upstream] = self._moved[upstream] = seq
+        if self._cursors.advance(upstream, seq):
             self._cursor_moved.set()
 
     async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
@@ -226,15 +222,15 @@ class EventLog:
             LogError: the disk refused; they are kept and flushed again.
         """
         messages, lag = self._messages, self.head - self._messages.seq
-        if not (self._moved or messages.changed or lag > _RETAINED_LAG_EVENTS_MAX):
+        if not (self._cursors.moved or messages.changed or lag > _RETAINED_LAG_EVENTS_MAX):
             return
-        moved, self._moved = self._moved, {}
+        moved = self._cursors.take_moved()
         changed, messages.changed = messages.changed, {}
         head, seq = self.head, messages.seq if messages.behind else self.head
         try:
             await self._write(self._state.flush, moved, list(changed.values()), seq, self._clock.wall_ns(), head)
         except BaseException:  # also when cancelled: nobody knows then whether it was done, and twice does no harm
-            self._moved = moved | self._moved
+            self._cursors.put_back(moved)
             messages.changed = changed | messages.changed
             raise
         messages.seq = seq
@@ -246,12 +242,12 @@ class EventLog:
             LogError: the disk refused; call again.
         """
         if self._damaged is not None:
-            await self._mend(self._damaged)
+            await self._reading.mend(self._damaged)
             self._damaged = None
         for _ in range(_CATCH_UP_EVENTS_MAX // 10_000):
             if self._messages.behind is None:
                 return
-            self._messages.catch_up(await self._reading(self._reader.read, *self._messages.behind, 10_000))
+            self._messages.catch_up(await self._reading.read(*self._messages.behind, 10_000))
 
     async def retain(self) -> None:
         """Unlink whole segments that are beyond the limits and that no upstream needs.
@@ -259,10 +255,10 @@ class EventLog:
         Raises:
             LogError: the disk refuses to be read, or a segment cannot be unlinked.
         """
-        if len(self._reader.segments) < 2:
+        if len(self._reading.segments) < 2:
             return
-        facts = await self._reading(self._reader.facts, self.head)
-        needed_from = 1 + min((self.cursor(name) for name in self._upstreams), default=self.head)
+        facts = await self._reading.facts(self.head)
+        needed_from = 1 + self._cursors.taken_by_all(self.head)
         try:
             await self.flush()
         except LogError:
@@ -277,14 +273,12 @@ class EventLog:
             now_ns=self._clock.wall_ns(),
         )
         if gone:
-            # Changed in the loop, where new segments are added too, and before a file is gone.
-            self._reader.segments = [first for first in self._reader.segments if first not in gone]
-            await self._in_thread(self._read_thread, self._unlink, gone)
+            await self._reading.remove(gone)
             logger.info("segments removed by retention", extra={"first_seqs": gone})
 
     def status(self) -> LogStatus:
         """A look at the log; costs one stat per segment."""
-        segments = list(self._reader.segments)
+        segments = self._reading.segments
         return LogStatus(
             head=self.head,
             oldest=segments[0] if segments else self.head + 1,
@@ -296,7 +290,7 @@ class EventLog:
 
     async def beat(self) -> None:
         """Return once the writer thread has answered: the sign of life the watchdog asks for."""
-        await self._in_thread(self.intake.thread, int)
+        await self._write(int)
 
     async def close(self, timeout_s: float) -> None:
         """Commit what waits, within `timeout_s`, flush cursors and let go of every file."""
@@ -308,10 +302,9 @@ class EventLog:
             logger.error("the log could not be flushed before the stop", extra={"reason": str(error)})  # noqa: TRY400
         self.intake.stop()
         # The reader first: whoever closes a segment last checkpoints it, and a reader may not.
-        await self._in_thread(self._read_thread, self._reader.close)
-        await self._in_thread(self.intake.thread, self._close_writing)
+        await self._reading.close()
+        await self._write(self._close_writing)
         self.intake.thread.shutdown(wait=False)
-        self._read_thread.shutdown(wait=False)
         self._lock.release()
 
     async def _tend(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -326,7 +319,7 @@ class EventLog:
                 logger.info("the disk takes regular work again", extra={"work": what})
 
     def _on_durable(self, batch: Batch, begun: int | None) -> None:
-        self._note_segment(begun)
+        self._reading.begun(begun)
         if batch.events:
             self.head = batch.events[-1].seq
             self._recent.add(batch.events, batch.bytes_ + MEMORY_PER_EVENT_BYTES * len(batch.events))
@@ -344,63 +337,16 @@ class EventLog:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _note_segment(self, first_seq: int | None) -> None:
-        if first_seq is None:
-            return
-        if first_seq in self._reader.segments:  # a new file under an old name: nothing of the old one was durable
-            self._read_thread.submit(self._reader.forget, first_seq)
-        else:
-            self._reader.segments = [*self._reader.segments, first_seq]
+    def _mended(self, last_seq: int) -> None:
+        self.head = max(self.head, last_seq)
 
-    # --- damage ---
+    # --- in the writing thread ---
 
-    async def _reading(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Call `function` in the reading thread, again after each damaged segment that it finds was mended."""
-        while True:
-            try:
-                return await self._in_thread(self._read_thread, function, *args)
-            except Damaged as damaged:
-                await self._mend(damaged)
-
-    async def _mend(self, damaged: Damaged) -> None:
-        """Salvage a damaged segment, unless it was mended meanwhile; the one being written is left first.
-
-        Raises:
-            LogError: the disk refused.
-        """
-        async with self._mending:
-            first = segment.first_seq_of(damaged.path)
-            if first == self._reader.segments[-1] and damaged.inode == inode_of(damaged.path):
-                self._note_segment(await self._write(self._writer.seal))
-            index = bisect_right(self._reader.segments, first) - 1
-            if index < 0 or self._reader.segments[index] != first or index + 1 == len(self._reader.segments):
-                return  # removed or replaced meanwhile
-            following = self._reader.segments[index + 1]
-            mended = await self._in_thread(self._read_thread, self._mend_segment, damaged, first, following)
-            if mended is not None:
-                self.head = max(self.head, mended.last_seq)
-
-    # --- in the threads ---
-
-    def _mend_segment(self, damaged: Damaged, first: int, following: int) -> Mended | None:
-        self._reader.forget(first)
-        return self._mender.mend(first, following, damaged.inode, str(damaged))
+    async def _seal(self) -> int:
+        return await self._write(self._writer.seal)
 
     async def _write(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await self._in_thread(self.intake.thread, function, *args)
-
-    @staticmethod
-    async def _in_thread(thread: ThreadPoolExecutor, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await asyncio.get_running_loop().run_in_executor(thread, function, *args)
-
-    def _unlink(self, first_seqs: Sequence[int]) -> None:
-        for first in first_seqs:
-            self._reader.forget(first)
-            path = segment.path_of(self._folder, first)
-            try:
-                segment.remove(path)
-            except OSError as error:
-                raise LogError(f"{path} cannot be removed: {error}", "Look at the disk (dmesg).") from error
+        return await asyncio.get_running_loop().run_in_executor(self.intake.thread, function, *args)
 
     def _close_writing(self) -> None:
         self._writer.close()

@@ -197,9 +197,9 @@ class LogModel(RuleBasedStateMachine):
         if upstreams_have_all:
             for upstream in UPSTREAMS:
                 self.advance(upstream, 100)
-        before = self.log._reader.segments
+        before = self.log._reading.segments
         self.wait(self.log.retain())
-        kept = [first for first in self.log._reader.segments if first <= before[-1]]
+        kept = [first for first in self.log._reading.segments if first <= before[-1]]
         assert kept
         assert kept == before[len(before) - len(kept) :]
         assert kept[0] <= 1 + min(self.cursors.values())

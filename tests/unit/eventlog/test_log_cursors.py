@@ -68,7 +68,7 @@ async def test_cursors_are_flushed_while_it_runs(tmp_path, cursor_interval_s):
         running = asyncio.ensure_future(log.run())
         await fill(log, 5, b"x")
         log.advance(CLOUD, 4)
-        await until(lambda: not log._moved)
+        await until(lambda: not log._cursors.moved)
         await log.beat()
         left = await power_cut(log, tmp_path / "b")
         running.cancel()

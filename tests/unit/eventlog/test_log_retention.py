@@ -123,7 +123,7 @@ async def test_segments_that_are_begun_during_retention_are_not_lost(tmp_path):
                 await turns(1)
             await log.retain()
             assert seqs(await read_all(log))[-1] == log.head
-            assert log._reader.segments == firsts(tmp_path)
+            assert log._reading.segments == firsts(tmp_path)
 
 
 async def test_a_segment_that_cannot_be_unlinked_is_an_error_of_the_log(tmp_path):

@@ -28,7 +28,7 @@ async def test_the_segment_that_is_written_is_left_before_it_is_mended(tmp_path)
     async with opened(tmp_path, recent_bytes_max=0, segment_bytes_max=10**7) as log:
         await fill(log, 200, b"x" * 3000)
         path = newest(tmp_path)
-        log._reader.forget(1)
+        log._reading._reader.forget(1)
         await log.beat()
         log._writer._segment._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         with path.open("r+b") as file:

@@ -1,0 +1,155 @@
+"""The one thread that reads the log, and that mends what it finds damaged.
+
+All methods are called in the event loop; what is damaged is mended on the way, so no caller ever sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from gateway.errors import LogError
+from gateway.eventlog import segment
+from gateway.eventlog.damage import Damaged, inode_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
+    from typing import TypeVar, TypeVarTuple
+
+    from gateway.event import Event
+    from gateway.eventlog.mending import Mended, Mender
+    from gateway.eventlog.reader import LogReader
+    from gateway.eventlog.retention import SegmentFacts
+
+    T = TypeVar("T")
+    Ts = TypeVarTuple("Ts")
+
+
+class Reading:
+    """Whoever reads, looks at or removes segments of a log that is being written."""
+
+    def __init__(
+        self,
+        folder: Path,
+        reader: LogReader,
+        mender: Mender,
+        *,
+        seal: Callable[[], Awaitable[int]],
+        on_mended: Callable[[int], None],
+    ) -> None:
+        """Take over a reader.
+
+        Args:
+            folder: of the segments.
+            reader: nobody else may use it.
+            mender: nobody else may use it.
+            seal: leaves the segment that is written for good and tells where the new one begins.
+            on_mended: called with the highest number salvaged of each damaged segment.
+        """
+        self._folder = folder
+        self._reader = reader
+        self._mender = mender
+        self._seal = seal
+        self._on_mended = on_mended
+        self._thread = ThreadPoolExecutor(1, "log-reader")
+        self._mending = asyncio.Lock()
+
+    @property
+    def segments(self) -> list[int]:
+        """First sequence numbers of the segments, in order."""
+        return self._reader.segments
+
+    def scan(self, after_seq: int, last_seq: int) -> Iterator[Event]:
+        """Events one by one, in the calling thread; to be used before anything else is asked.
+
+        Raises:
+            Damaged: a segment is.
+        """
+        return self._reader.scan(after_seq, last_seq)
+
+    async def read(self, after_seq: int, last_seq: int, events_max: int) -> list[Event]:
+        """The next events after `after_seq` up to `last_seq`; empty if there are none.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        return await self._call(self._reader.read, after_seq, last_seq, events_max)
+
+    async def facts(self, head: int) -> list[SegmentFacts]:
+        """What retention needs to know of each segment of a log that ends at `head`.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        return await self._call(self._reader.facts, head)
+
+    def begun(self, first_seq: int | None) -> None:
+        """Note that a segment was begun, if one was."""
+        if first_seq is None:
+            return
+        if first_seq in self._reader.segments:  # a new file under an old name: nothing of the old one was durable
+            self._thread.submit(self._reader.forget, first_seq)
+        else:
+            self._reader.segments = [*self._reader.segments, first_seq]
+
+    async def remove(self, first_seqs: Sequence[int]) -> None:
+        """Unlink segments.
+
+        Raises:
+            LogError: one cannot be.
+        """
+        # Changed in the loop, where new segments are added too, and before a file is gone.
+        self._reader.segments = [first for first in self._reader.segments if first not in first_seqs]
+        await self._in_thread(self._unlink, first_seqs)
+
+    async def mend(self, damaged: Damaged) -> None:
+        """Salvage a damaged segment, unless it was mended meanwhile; the one being written is left first.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        async with self._mending:
+            first = segment.first_seq_of(damaged.path)
+            if first == self._reader.segments[-1] and damaged.inode == inode_of(damaged.path):
+                self.begun(await self._seal())
+            index = bisect_right(self._reader.segments, first) - 1
+            if index < 0 or self._reader.segments[index] != first or index + 1 == len(self._reader.segments):
+                return  # removed or replaced meanwhile
+            following = self._reader.segments[index + 1]
+            mended = await self._in_thread(self._mend_segment, damaged, first, following)
+            if mended is not None:
+                self._on_mended(mended.last_seq)
+
+    async def close(self) -> None:
+        """Let go of every file and end the thread."""
+        await self._in_thread(self._reader.close)
+        self._thread.shutdown(wait=False)
+
+    async def _call(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Call `function` in the thread, again after each damaged segment that it finds was mended."""
+        while True:
+            try:
+                return await self._in_thread(function, *args)
+            except Damaged as damaged:
+                await self.mend(damaged)
+
+    async def _in_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    # --- in the thread ---
+
+    def _mend_segment(self, damaged: Damaged, first: int, following: int) -> Mended | None:
+        self._reader.forget(first)
+        return self._mender.mend(first, following, damaged.inode, str(damaged))
+
+    def _unlink(self, first_seqs: Sequence[int]) -> None:
+        for first in first_seqs:
+            self._reader.forget(first)
+            path = segment.path_of(self._folder, first)
+            try:
+                segment.remove(path)
+            except OSError as error:
+                raise LogError(f"{path} cannot be removed: {error}", "Look at the disk (dmesg).") from error
