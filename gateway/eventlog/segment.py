@@ -11,7 +11,6 @@ sequence number that is not known to be durable. Readers take a segment's rows o
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.errors import LogError
 from gateway.eventlog import damage, schema
 from gateway.eventlog.damage import Damaged, sync_folder
+from gateway.eventlog.takeover import write_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _ROWS_PER_STATEMENT = (500, 100, 20, 4, 1)
 _INTERNED_NAMES_MAX = 10_000
 _BUSY_TIMEOUT_S = 5.0
-_COPY_BYTES = 1024 * 1024
 
 
 def path_of(folder: Path, first_seq: int) -> Path:
@@ -46,56 +45,41 @@ def first_seq_of(path: Path) -> int:
 def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     """Open a database for writing, with every option that durability rests on set explicitly.
 
+    The names of the database and of its write-ahead log are durable when it returns. SQLite sees to the second, but
+    ignores whether that worked.
+
     Raises:
-        LogError: the file cannot be opened or is not a database.
+        LogError: the file cannot be opened or is not a database, or the disk refused.
     """
-    _write_again(_companions(path)[0])
+    hint = "Look at the disk (df, dmesg)."
     try:
         connection = sqlite3.connect(
             path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":  # SQLite says so and raises nothing
+        try:
+            _begin_log(connection, path, synchronous)
+            sync_folder(path.parent)
+        except BaseException:
             connection.close()
-            raise LogError(
-                f"{path} has no write-ahead log, its journal mode stays {mode!r}", "Look at the disk (df, dmesg)."
-            )
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute("PRAGMA wal_autocheckpoint = 1000")
-        connection.execute("PRAGMA journal_size_limit = 8388608")
-        connection.execute("PRAGMA cache_size = -2000")
+            raise
     except sqlite3.Error as error:
-        raise damage.translated(
-            error, path, f"{path} cannot be opened: {error}", "Look at the disk (df, dmesg)."
-        ) from error
+        raise damage.translated(error, path, f"{path} cannot be opened: {error}", hint) from error
+    except OSError as error:
+        raise LogError(f"{path} has no durable name: {error}", hint) from error
     return connection
 
 
-def _write_again(wal: Path) -> None:
-    """Make durable what is read of the write-ahead log that the last process left.
-
-    If an fsync of that process failed, some of it may be in the kernel's memory only, where it counts as written; what
-    is built on it would be lost with it in a power cut. Only the owner of the data directory may call this.
-
-    Raises:
-        LogError: the disk refused.
-    """
-    try:
-        descriptor = os.open(wal, os.O_RDWR)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise LogError(f"{wal} cannot be opened: {error.strerror}", "Look at the disk (df, dmesg).") from error
-    try:
-        at = 0
-        while chunk := os.pread(descriptor, _COPY_BYTES, at):
-            os.pwrite(descriptor, chunk, at)
-            at += len(chunk)
-        os.fsync(descriptor)
-    except OSError as error:
-        raise LogError(f"{wal} cannot be written: {error.strerror}", "Look at the disk (df, dmesg).") from error
-    finally:
-        os.close(descriptor)
+def _begin_log(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":  # SQLite says so and raises nothing
+        raise LogError(
+            f"{path} has no write-ahead log, its journal mode stays {mode!r}", "Look at the disk (df, dmesg)."
+        )
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA wal_autocheckpoint = 1000")
+    connection.execute("PRAGMA journal_size_limit = 8388608")
+    connection.execute("PRAGMA cache_size = -2000")
+    connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()  # a new database gets its log only now
 
 
 def _settle(connection: sqlite3.Connection, path: Path) -> None:
@@ -221,12 +205,11 @@ class Segment:
             for companion in _companions(path):
                 companion.unlink(missing_ok=True)
             draft.replace(path)
-            sync_folder(folder)
         except (sqlite3.Error, OSError) as error:
             raise LogError(
                 f"{path} cannot be created: {error}", "Is the disk full or read-only? (df, dmesg)"
             ) from error
-        return cls(path, connect(path))
+        return cls(path, connect(path))  # makes the new name durable too
 
     @classmethod
     def open(cls, path: Path) -> Segment:
@@ -238,6 +221,7 @@ class Segment:
         """
         if fault := damage.header_fault(path):
             raise Damaged(path, f"{path} is damaged: {fault}")
+        write_again(path)
         connection = connect(path)
         try:
             schema.migrate(connection, schema.segment)

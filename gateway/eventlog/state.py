@@ -18,6 +18,7 @@ from gateway.eventlog import schema
 from gateway.eventlog.damage import Damaged, look_over, translated
 from gateway.eventlog.retained import Retained
 from gateway.eventlog.segment import connect, connect_reading
+from gateway.eventlog.takeover import write_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,6 +38,7 @@ class State:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        write_again(path)
         self._db = connect(path)
         try:
             schema.migrate(self._db, schema.state)
