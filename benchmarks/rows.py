@@ -15,8 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from zlib import crc32
 
 import uvloop
+
+from gateway.event import Event
+from gateway.eventlog import checksum
+from gateway.eventlog.reader import SegmentReader
+from gateway.eventlog.segment import Segment, path_of, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +51,10 @@ def main() -> None:
             _print(name, lambda write=write: _write(path, write, rows))  # type: ignore[misc]
         _print("read: fetchall", lambda: _read(path, _fetchall))
         _print("read: one JSON text", lambda: _read(path, _json_text))
+        events = [Event(r[0], r[1], r[1], "boot", f"dev-{r[2]}", f"dev/{r[3]}", 1, False, r[4]) for r in rows]
+        _print("the log's own write", lambda: _write_segment(Path(folder), events))
+        _print("the log's own read", lambda: _read_segment(Path(folder)))
+        _print("checksums alone", lambda: _checksums(events))
 
 
 def _print(name: str, measure: Callable[[], float]) -> None:
@@ -69,6 +79,34 @@ def _write(path: Path, write: Callable[[sqlite3.Connection, list[Row]], None], r
     rate = len(rows) / (time.perf_counter() - started)
     connection.close()
     return rate
+
+
+def _write_segment(folder: Path, events: list[Event]) -> float:
+    remove(path_of(folder, 1))
+    segment = Segment.create(folder, 1, {}, [])
+    started = time.perf_counter()
+    for at in range(0, len(events), _BATCH):
+        segment.append_runs([events[at : at + _BATCH]])
+    rate = len(events) / (time.perf_counter() - started)
+    segment.close()
+    return rate
+
+
+def _read_segment(folder: Path) -> float:
+    reader = SegmentReader(path_of(folder, 1))
+    started, seq = time.perf_counter(), 0
+    while seq < _ROWS:
+        seq = reader.read(seq + 1, _ROWS, 1000, 10**8)[-1].seq
+    rate = _ROWS / (time.perf_counter() - started)
+    reader.close()
+    return rate
+
+
+def _checksums(events: list[Event]) -> float:
+    started = time.perf_counter()
+    for each in events:
+        crc32(checksum.pack(each[0], each[1], each[2], 1, 2, 3, 1) + each[8])
+    return len(events) / (time.perf_counter() - started)
 
 
 def _executemany(connection: sqlite3.Connection, rows: list[Row]) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = 4096
 _LEAF, _INTERIOR = 0x0D, 0x05
-_EVENT_COLUMNS = 10
+_EVENT_COLUMNS = (10, 11)
+"""Without and with a checksum."""
 _CHILDREN_MAX = 250
 """In one interior page; (4096 - 12) / (2 + 4 + 9) would fit."""
 
@@ -66,7 +67,7 @@ def _event_of(page: bytes, pointer: int) -> int | None:
             columns += 1
     except IndexError:
         return None
-    return seq if columns == _EVENT_COLUMNS else None
+    return seq if columns in _EVENT_COLUMNS else None
 
 
 def leaf_of(page: bytes, number: int, first_seq: int, last_seq: int) -> Leaf | None:

@@ -2,7 +2,8 @@
 
 Memory is bounded by `bytes_max`, one event of any size excepted. A segment ends where the next one begins, whatever its
 file holds beyond that. Numbers in a segment have no gap unless it was salvaged, and a row has the types it was written
-with: what is not so is damage, so that no forwarder steps over an event that a flipped bit hides.
+with: what is not so is damage, so that no forwarder steps over an event that a flipped bit hides. So is an event whose
+checksum is wrong; one that was stored by a version without checksums is taken as it is.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from typing import TYPE_CHECKING
+from zlib import crc32
 
+from gateway.errors import LogError
 from gateway.event import LOCAL, Event
+from gateway.eventlog import checksum
 from gateway.eventlog.damage import Damaged, inode_of, translated
 from gateway.eventlog.retention import SegmentFacts
 from gateway.eventlog.segment import connect_reading, first_seq_of, path_of, size_of
@@ -20,20 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from gateway.errors import LogError
-
 _NAMES_MAX = 10_000
 _OPEN_SEGMENTS_MAX = 4
 _READ_BYTES_MAX = 8 * 1024 * 1024
 
-_FLAGS = frozenset({0, 1, 2, 4, 5, 6})
+FLAGS = frozenset({0, 1, 2, 4, 5, 6})
 """QoS, and 4 for RETAIN."""
 SALVAGED = "salvaged"
 """A segment whose meta has this key holds what could be read of a damaged one; numbers in it may have gaps."""
 
-_READ = """
-    SELECT seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties
-    FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"""
+ROWS = """
+    SELECT seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties, crc
+    FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq"""
+"""The events of a segment from one number to another."""
+_BOOT = "SELECT boot_id FROM boots WHERE id = ?"
+_CLIENT = "SELECT name FROM clients WHERE id = ?"
+_TOPIC = "SELECT name FROM topics WHERE id = ?"
+_HAS_CRC = "SELECT 1 FROM pragma_table_info('events') WHERE name = 'crc'"
 
 
 def segments_in(folder: Path) -> list[int]:
@@ -46,6 +53,11 @@ def last_of(segments: Sequence[int], index: int) -> int:
     return segments[index + 1] - 1 if index + 1 < len(segments) else 2**63 - 1
 
 
+def rows_statement(connection: sqlite3.Connection) -> str:
+    """`ROWS`, for a segment of any schema."""
+    return ROWS if connection.execute(_HAS_CRC).fetchone() else ROWS.replace(" crc", " NULL")
+
+
 class SegmentReader:
     """Read-only access to one segment."""
 
@@ -55,12 +67,16 @@ class SegmentReader:
         self.path = path
         try:
             self._may_have_gaps = SALVAGED in self.meta()
-        except Damaged:
+            self._read = rows_statement(self._db) + " LIMIT ?"
+        except LogError:
             self._db.close()
             raise
-        self._boots: dict[int, str] = {}
-        self._clients: dict[int, str] = {}
-        self._topics: dict[int, str] = {}
+        except sqlite3.Error as error:
+            self._db.close()
+            raise self._failed(error) from error
+        self._boots: dict[int, tuple[str, int]] = {}
+        self._clients: dict[int, tuple[str, int]] = {}
+        self._topics: dict[int, tuple[str, int]] = {}
 
     def read(self, first_seq: int, last_seq: int, events_max: int, bytes_max: int) -> list[Event]:
         """Events from `first_seq` to `last_seq`, both included, as many as the two limits allow.
@@ -71,11 +87,12 @@ class SegmentReader:
         """
         events: list[Event] = []
         boots, clients, topics, look_up = self._boots, self._clients, self._topics, self._look_up
+        pack = checksum.pack
         room = bytes_max
         expected = max(first_seq, first_seq_of(self.path))
         try:
-            rows = self._db.execute(_READ, (first_seq, last_seq, events_max))
-            for seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties in rows:
+            rows = self._db.execute(self._read, (first_seq, last_seq, events_max))
+            for seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties, crc in rows:
                 if seq != expected and not (self._may_have_gaps and seq > expected):
                     raise self._wrong(f"event {expected} is missing")
                 expected = seq + 1
@@ -83,20 +100,29 @@ class SegmentReader:
                     type(payload) is not bytes
                     or type(received_ns) is not int
                     or type(mono_ns) is not int
-                    or flags not in _FLAGS
+                    or flags not in FLAGS
                 ):
                     raise self._wrong(f"event {seq} is not an event")
                 room -= len(payload)
                 if room < 0 and events:
                     break
+                boot_id, boot_crc = boots.get(boot) or look_up(boots, _BOOT, boot)
+                client_id, client_crc = clients.get(client) or look_up(clients, _CLIENT, client)
+                name, topic_crc = topics.get(topic) or look_up(topics, _TOPIC, topic)
+                if crc is not None:
+                    found = crc32(pack(seq, received_ns, mono_ns, boot_crc, client_crc, topic_crc, flags) + payload)
+                    if origin is not None or properties is not None:
+                        found = checksum.with_rest(found, origin, properties)
+                    if found != crc:
+                        raise self._wrong(f"the checksum of event {seq} is wrong")
                 events.append(
                     Event(
                         seq,
                         received_ns,
                         mono_ns,
-                        boots.get(boot) or look_up(boots, "SELECT boot_id FROM boots WHERE id = ?", boot),
-                        clients.get(client) or look_up(clients, "SELECT name FROM clients WHERE id = ?", client),
-                        topics.get(topic) or look_up(topics, "SELECT name FROM topics WHERE id = ?", topic),
+                        boot_id,
+                        client_id,
+                        name,
                         flags & 3,
                         flags > 3,
                         payload,
@@ -138,15 +164,15 @@ class SegmentReader:
         """Let go of the file."""
         self._db.close()
 
-    def _look_up(self, known: dict[int, str], query: str, key: int) -> str:
+    def _look_up(self, known: dict[int, tuple[str, int]], query: str, key: int) -> tuple[str, int]:
+        """A name and its checksum."""
         if len(known) >= _NAMES_MAX:
             known.clear()
         row = self._db.execute(query, (key,)).fetchone()
         if row is None or type(row[0]) is not str:
             raise self._wrong(f"name {key} is missing")
-        name: str = row[0]
-        known[key] = name
-        return name
+        found = known[key] = (row[0], checksum.of_name(row[0]))
+        return found
 
     def _wrong(self, what: str) -> Damaged:
         return Damaged(self.path, f"{self.path} is damaged: {what}", self._inode)

@@ -2,7 +2,7 @@
 
 One lost page costs the events on it and no others: pages of events are found one by one (`pages.graft`), names by
 their table and by their index, and rows around an unreadable one by halving the range again and again. It refuses to
-guess: a row with a value of a wrong type, or whose topic is gone, is not an event.
+guess: a row with a value of a wrong type, whose topic is gone, or whose checksum is wrong is not an event.
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing, suppress
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 from gateway.errors import LogError
 from gateway.event import LOCAL, Event
-from gateway.eventlog import pages
+from gateway.eventlog import checksum, pages
 from gateway.eventlog.damage import wal_of
+from gateway.eventlog.reader import FLAGS, rows_statement
 from gateway.eventlog.segment import Segment, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_ROWS = """
-    SELECT seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties
-    FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq"""
 _ID_MAX = 2**31
 _NAME_FAILURES_MAX = 5_000
 """Unreadable ids after which a table of names counts as lost as a whole; its index has to do."""
-_FLAGS = frozenset({0, 1, 2, 4, 5, 6})
+
+
+Names = dict[int, list[tuple[str, int]]]
+"""By id what each name may be, with its checksum: a table and its index may tell different things."""
 
 
 class Readable(NamedTuple):
@@ -37,15 +40,16 @@ class Readable(NamedTuple):
     db: sqlite3.Connection
     spans: list[tuple[int, int]]
     """Numbers that some page holds."""
-    boots: dict[int, str]
-    clients: dict[int, str]
-    topics: dict[int, str]
+    rows_sql: str
+    boots: Names
+    clients: Names
+    topics: Names
 
     def events(self, first_seq: int, last_seq: int) -> Iterator[Event]:
         """Every event that can be read, in order."""
         last = first_seq - 1
         for span in self.spans:
-            for row in _rows(self.db, _ROWS, max(span[0], last + 1), min(span[1], last_seq)):
+            for row in _rows(self.db, self.rows_sql, max(span[0], last + 1), min(span[1], last_seq)):
                 event = self._event(row)
                 if event is not None and last < event.seq <= last_seq:
                     last = event.seq
@@ -70,18 +74,21 @@ class Readable(NamedTuple):
         return {}
 
     def _event(self, row: tuple[Any, ...]) -> Event | None:
-        seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties = row
-        boot_id, client_id, name = self.boots.get(boot), self.clients.get(client), self.topics.get(topic)
-        if boot_id is None or client_id is None or name is None or flags not in _FLAGS:
-            return None
-        if type(received_ns) is not int or type(mono_ns) is not int or type(payload) is not bytes:
+        seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties, crc = row
+        if type(received_ns) is not int or type(mono_ns) is not int or type(payload) is not bytes or flags not in FLAGS:
             return None
         from_where = LOCAL if origin is None else _text(origin)
         if from_where is None or not isinstance(properties, bytes | None):
             return None
-        return Event(
-            seq, received_ns, mono_ns, boot_id, client_id, name, flags & 3, flags > 3, payload, from_where, properties
-        )
+        names = product(self.boots.get(boot, ()), self.clients.get(client, ()), self.topics.get(topic, ()))
+        for (boot_id, boot_crc), (client_id, client_crc), (name, topic_crc) in names:
+            found = crc32(checksum.pack(seq, received_ns, mono_ns, boot_crc, client_crc, topic_crc, flags) + payload)
+            if crc is None or crc == checksum.with_rest(found, from_where, properties):
+                qos, retain = flags & 3, flags > 3
+                return Event(
+                    seq, received_ns, mono_ns, boot_id, client_id, name, qos, retain, payload, from_where, properties
+                )
+        return None
 
 
 def _text(value: object) -> str | None:
@@ -118,19 +125,24 @@ def _rows(
                 ranges += [(middle + 1, high), (at, middle)]
 
 
-def _names(db: sqlite3.Connection, table: str, column: str) -> dict[int, str]:
-    """Names by id: from the index, which holds both, and from the table; each makes up for what the other lost."""
-    found: dict[int, str] = {}
+def _names(db: sqlite3.Connection, table: str, column: str) -> Names:
+    """Names by id: from the table and from its index, which holds both; each makes up for what the other lost."""
+    found: Names = {}
+
+    def add(key: object, value: object) -> None:
+        if (name := _text(value)) is not None and isinstance(key, int):
+            known = found.setdefault(key, [])
+            if name not in [each[0] for each in known]:
+                known.append((name, checksum.of_name(name)))
+
+    table_rows = f"SELECT id, {column} FROM {table} NOT INDEXED WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608
+    for key, value in _rows(db, table_rows, 1, _ID_MAX, _NAME_FAILURES_MAX):
+        add(key, value)
     index = f"SELECT id, {column} FROM {table} INDEXED BY sqlite_autoindex_{table}_1 ORDER BY {column}"  # noqa: S608
     for sql in (index, f"{index} DESC"):
         with suppress(sqlite3.Error):
             for key, value in db.execute(sql):
-                if (name := _text(value)) is not None and isinstance(key, int):
-                    found[key] = name
-    table_rows = f"SELECT id, {column} FROM {table} NOT INDEXED WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608
-    for key, value in _rows(db, table_rows, 1, _ID_MAX, _NAME_FAILURES_MAX):
-        if (name := _text(value)) is not None:
-            found[key] = name
+                add(key, value)
     return found
 
 
@@ -194,9 +206,14 @@ def opened(copied: Path, first_seq: int, last_seq: int, first_page: bytes | None
         db = connect(copied)
     except (LogError, sqlite3.Error):
         return None
+    try:
+        rows_sql = rows_statement(db)
+    except sqlite3.Error:
+        db.close()
+        return None
     db.text_factory = bytes
     names = [_names(db, *each) for each in (("boots", "boot_id"), ("clients", "name"), ("topics", "name"))]
-    return Readable(db, _merged(leaves), *names)
+    return Readable(db, _merged(leaves), rows_sql, *names)
 
 
 def _merged(leaves: Iterable[pages.Leaf]) -> list[tuple[int, int]]:

@@ -53,6 +53,11 @@ def _segment_0001(db: Database) -> None:
     db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
 
 
+@segment(name="0002_checksum")
+def _segment_0002(db: Database) -> None:
+    db.execute("ALTER TABLE events ADD COLUMN crc INTEGER")  # NULL in the rows before it: they are not checked
+
+
 @state(name="0001_state")
 def _state_0001(db: Database) -> None:
     db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
@@ -77,5 +82,15 @@ def _state_0002(db: Database) -> None:
         """CREATE TABLE losses (
             id INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, upstream TEXT, first_seq INTEGER NOT NULL,
             last_seq INTEGER NOT NULL, events INTEGER NOT NULL, cause TEXT NOT NULL, detail TEXT NOT NULL
+        )"""
+    )
+
+
+@state(name="0004_boots")
+def _state_0004(db: Database) -> None:
+    db.execute(
+        """CREATE TABLE anchors (
+            id INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, mono_ns INTEGER NOT NULL, offset_ns INTEGER NOT NULL,
+            source TEXT NOT NULL, crc INTEGER NOT NULL
         )"""
     )

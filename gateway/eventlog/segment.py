@@ -14,9 +14,10 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from gateway.errors import LogError
-from gateway.eventlog import damage, schema
+from gateway.eventlog import checksum, damage, schema
 from gateway.eventlog.damage import Damaged, sync_folder
 from gateway.eventlog.takeover import write_again
 
@@ -170,9 +171,9 @@ class Segment:
         self.path = path
         self.first_seq = first_seq_of(path)
         self._db = connection
-        self._topics: dict[str, int] = {}
-        self._clients: dict[str, int] = {}
-        self._boots: dict[str, int] = {}
+        self._topics: dict[str, tuple[int, int]] = {}
+        self._clients: dict[str, tuple[int, int]] = {}
+        self._boots: dict[str, tuple[int, int]] = {}
         self._page_bytes: int = self._look("PRAGMA page_size")[0][0]
         self.bytes_: int = self._look("PRAGMA page_count")[0][0] * self._page_bytes
         """What the file has grown to, or will have at the next checkpoint."""
@@ -320,24 +321,29 @@ class Segment:
 
     def _insert_rows(self, events: Sequence[Event]) -> None:
         topics, clients = self._topics, self._clients
-        first = events[0]
-        values: list[object] = [first.seq, self._boot(first)]
-        for _, received_ns, mono_ns, _, client_id, topic, qos, retain, payload, origin, properties in events:
-            client = clients.get(client_id) or self._intern("clients", clients, client_id)
-            topic_id = topics.get(topic) or self._intern("topics", topics, topic)
+        first, pack = events[0], checksum.pack
+        boot_id, boot = self._boot(first)
+        values: list[object] = [first.seq, boot_id]
+        for seq, received_ns, mono_ns, _, client_name, topic_name, qos, retain, payload, origin, properties in events:
+            client_id, client = clients.get(client_name) or self._intern("clients", clients, client_name)
+            topic_id, topic = topics.get(topic_name) or self._intern("topics", topics, topic_name)
             flags = qos + 4 if retain else qos
-            values += (received_ns, mono_ns, client, topic_id, flags, origin or None, properties, payload)
+            crc = crc32(pack(seq, received_ns, mono_ns, boot, client, topic, flags) + payload)
+            if origin or properties is not None:
+                crc = checksum.with_rest(crc, origin, properties)
+            values += (received_ns, mono_ns, client_id, topic_id, flags, origin or None, properties, payload, crc)
         self._db.execute(_INSERT[len(events)], values)
 
-    def _intern(self, table: str, known: dict[str, int], name: str) -> int:
+    def _intern(self, table: str, known: dict[str, tuple[int, int]], name: str) -> tuple[int, int]:
+        """Id and checksum of a name."""
         if len(known) >= _INTERNED_NAMES_MAX:
             known.clear()
         self._db.execute(f"INSERT OR IGNORE INTO {table} (name) VALUES (?)", (name,))  # noqa: S608 - our own names
         row = self._db.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608
-        known[name] = row[0]
-        return int(row[0])
+        found = known[name] = (row[0], checksum.of_name(name))
+        return found
 
-    def _boot(self, event: Event) -> int:
+    def _boot(self, event: Event) -> tuple[int, int]:
         known = self._boots.get(event.boot_id)
         if known is None:
             self._db.execute(
@@ -345,7 +351,7 @@ class Segment:
                 (event.boot_id, event.received_ns, event.mono_ns),
             )
             row = self._db.execute("SELECT id FROM boots WHERE boot_id = ?", (event.boot_id,)).fetchone()
-            known = self._boots[event.boot_id] = int(row[0])
+            known = self._boots[event.boot_id] = (row[0], checksum.of_name(event.boot_id))
         return known
 
     def _apply_marks(self, marks: Sequence[InboundMark]) -> None:
@@ -359,11 +365,11 @@ class Segment:
 
 
 def _insert_statement(rows: int) -> str:
-    """One INSERT of many rows: parameter 1 is the first seq, 2 the boot, then eight values a row."""
+    """One INSERT of many rows: parameter 1 is the first seq, 2 the boot, then nine values a row."""
     values = []
     for row in range(rows):
-        at = 3 + 8 * row
-        values.append(f"(?1+{row},?{at},?{at + 1},?2," + ",".join(f"?{at + n}" for n in range(2, 8)) + ")")
+        at = 3 + 9 * row
+        values.append(f"(?1+{row},?{at},?{at + 1},?2," + ",".join(f"?{at + n}" for n in range(2, 9)) + ")")
     return "INSERT INTO events VALUES " + ",".join(values)  # noqa: S608 - parameters only
 
 

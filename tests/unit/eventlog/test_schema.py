@@ -19,7 +19,7 @@ def tables(connection):
     ("migrations", "expected"),
     [
         (schema.segment, {"events", "topics", "clients", "boots", "inbound", "meta"}),
-        (schema.state, {"meta", "cursors", "quarantine", "retained", "sessions"}),
+        (schema.state, {"meta", "cursors", "quarantine", "retained", "sessions", "anchors"}),
     ],
 )
 def test_an_empty_database_gets_every_table(tmp_path, migrations, expected):
@@ -41,6 +41,6 @@ def test_migrating_again_changes_nothing(tmp_path, migrations):
 def test_a_sequence_number_can_be_stored_only_once_in_a_segment(tmp_path):
     with closing(connect(tmp_path / "some.db")) as connection:
         schema.migrate(connection, schema.segment)
-        connection.execute("INSERT INTO events VALUES (1, 0, 0, 1, 1, 1, 0, NULL, NULL, x'00')")
+        connection.execute("INSERT INTO events VALUES (1, 0, 0, 1, 1, 1, 0, NULL, NULL, x'00', 0)")
         with pytest.raises(sqlite3.IntegrityError):
-            connection.execute("INSERT INTO events VALUES (1, 0, 0, 1, 1, 1, 0, NULL, NULL, x'01')")
+            connection.execute("INSERT INTO events VALUES (1, 0, 0, 1, 1, 1, 0, NULL, NULL, x'01', 0)")
