@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
 from gateway.eventlog import lock, recovery, retention, segment
+from gateway.eventlog.boots import Boots
 from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
 from gateway.eventlog.cursors import Cursors
 from gateway.eventlog.damage import Damaged
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar, TypeVarTuple
 
-    from gateway.clock import Clock
+    from gateway.clock import Anchor, Clock
     from gateway.event import Event
     from gateway.eventlog.batch import Batch
     from gateway.eventlog.config import LogConfig
@@ -96,6 +97,8 @@ class EventLog:
         self.log_id = found.log_id
         self.head = found.head
         self._cursors = Cursors(upstreams, self._state.cursors())
+        self.boots = Boots(self._clock.boot_id, self._state.anchors())
+        """Tells the true times of events."""
         mender = Mender(self.data_dir, self.log_id, self._clock)
         self._reading = Reading(self._folder, found.reader, mender, seal=self._seal, on_mended=self._mended)
         self.inbound = dict(self._writer.inbound)
@@ -181,6 +184,15 @@ class EventLog:
     async def drop_session(self, client_id: str) -> None:
         """Forget a local subscriber's persistent session; durable when it returns."""
         await self._write(self._state.drop_session, client_id)
+
+    async def keep_anchor(self, anchor: Anchor) -> None:
+        """Store that the clock of this boot is set, and let times be told by it; durable when it returns.
+
+        Raises:
+            LogError: the disk refused, and nothing has changed.
+        """
+        await self._write(self._state.keep_anchor, self._clock.boot_id, anchor)
+        self.boots.add(anchor)
 
     # --- life ---
 

@@ -13,8 +13,10 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from gateway.clock import Anchor
 from gateway.errors import LogError
 from gateway.eventlog import schema
+from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
 from gateway.eventlog.damage import Damaged, look_over, translated
 from gateway.eventlog.retained import Retained
 from gateway.eventlog.segment import connect, connect_reading
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
 
 SEQ_MAX = 2**53
 """No log gets this far; a number beyond it is damage."""
+_ANCHORS = "SELECT boot_id, mono_ns, offset_ns, source, crc FROM anchors ORDER BY id"
+_FORGET_ANCHORS = """
+    DELETE FROM anchors WHERE id <= (SELECT max(id) FROM anchors) - ? OR id IN (
+        SELECT id FROM anchors WHERE boot_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?
+    ) AND id > (SELECT min(id) FROM anchors WHERE boot_id = ?)"""
+"""To make room for one: the oldest of all, and of its boot the oldest but the first, which tells the time of all events
+before it."""
 
 
 def path_of(data_dir: Path) -> Path:
@@ -54,6 +63,7 @@ class State:
         """
         look_over(self._db, self.path)
         self.sessions()
+        self.anchors()
         self._look("SELECT id, at_ns, upstream, first_seq, last_seq, events, cause, detail FROM losses LIMIT 1")
         self._look("SELECT upstream, seq, reason, quarantined_ns FROM quarantine LIMIT 1")
         numbers = [*self.cursors().values(), self.retained_seq(), self.high_water()]
@@ -151,6 +161,15 @@ class State:
         """Forget a persistent session."""
         self._write("DELETE FROM sessions WHERE client_id = ?", [(client_id,)])
 
+    def anchors(self) -> list[tuple[str, Anchor]]:
+        """When the clock of which boot was set, as `Boots` wants it."""
+        return _anchors(self._look(_ANCHORS))
+
+    def keep_anchor(self, boot_id: str, anchor: Anchor) -> None:
+        """Store since when the clock of a boot is right; what is beyond the limits of `boots` goes."""
+        self._write(_FORGET_ANCHORS, [(ANCHORS_MAX - 1, boot_id, ANCHORS_PER_BOOT_MAX - 2, boot_id)])
+        self._write("INSERT INTO anchors VALUES (NULL, ?, ?, ?, ?, ?)", [_anchor_row(boot_id, anchor)])
+
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
@@ -192,6 +211,17 @@ def _checksum(cursors: Mapping[str, int]) -> str:
     return f"{zlib.crc32(repr(sorted(cursors.items())).encode()):08x}"
 
 
+def _anchor_row(boot_id: str, anchor: Anchor) -> tuple[object, ...]:
+    """With a checksum: one flipped bit would change the time of every event of a boot."""
+    return (boot_id, *anchor, zlib.crc32(repr((boot_id, *anchor)).encode()))
+
+
+def _anchors(rows: Iterable[Any]) -> list[tuple[str, Anchor]]:
+    """Those that are what was written."""
+    found = [(row, row[0], Anchor(*row[1:4])) for row in rows]
+    return [(boot_id, anchor) for row, boot_id, anchor in found if tuple(row) == _anchor_row(boot_id, anchor)]
+
+
 class StateReader:
     """Read-only look at `state.db`, for commands that run beside a gateway or without one."""
 
@@ -206,6 +236,12 @@ class StateReader:
     def quarantined(self) -> dict[str, int]:
         """Per upstream, how many events it can never take."""
         return dict(self._look("SELECT upstream, count(*) FROM quarantine GROUP BY upstream"))
+
+    def anchors(self) -> list[tuple[str, Anchor]]:
+        """When the clock of which boot was set; none if the gateway that wrote it did not know of that."""
+        if not self._look("SELECT 1 FROM sqlite_master WHERE name = 'anchors'"):
+            return []
+        return _anchors(self._look(_ANCHORS))
 
     def log_id(self) -> str:
         """The random id of this log."""
