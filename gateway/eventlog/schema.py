@@ -94,13 +94,3 @@ def _state_0004(db: Database) -> None:
             source TEXT NOT NULL, crc INTEGER NOT NULL
         )"""
     )
-
-
-@state(name="0004_boots")
-def _state_0004(db: Database) -> None:
-    db.execute(
-        """CREATE TABLE anchors (
-            id INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, mono_ns INTEGER NOT NULL, offset_ns INTEGER NOT NULL,
-            source TEXT NOT NULL, crc INTEGER NOT NULL
-        )"""
-    )
