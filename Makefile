@@ -4,13 +4,14 @@ PYTHON ?= python3
 BENCH_ARGS ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 BIN := $(VENV)/bin
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults run bench lint clean
+.PHONY: help demo test test-faults run bench bench-all lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,8 +28,11 @@ test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, an error
 run: $(STAMP) ## run the gateway with config/gateway.toml
 	$(BIN)/gateway run --config config/gateway.toml
 
-bench: $(STAMP) ## measure this machine (BENCH_ARGS="..." is handed on)
+bench: $(BENCH_STAMP) ## measure this machine (BENCH_ARGS="..." is handed on)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-all: $(BENCH_STAMP) ## every figure benchmarks/README.md lists, one after the other, about 20 minutes
+	$(BIN)/python -m benchmarks.everything
 
 lint: $(STAMP) ## ruff, mypy and the import rules
 	$(BIN)/ruff check .
@@ -50,4 +54,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "$(PYTHON) cannot make virtual environments. On Debian: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,bench]'
 	@touch $@

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from benchmarks.processes import ROOT, BenchmarkError
-from benchmarks.report import as_json, table
+from benchmarks.plots import draw
+from benchmarks.processes import BenchmarkError
+from benchmarks.report import as_json, panels, table
 from benchmarks.rounds import Plan, run_round
+from benchmarks.setting import add_folders, announce, machine, write
 from benchmarks.systems import SYSTEMS, mosquitto_path
 
 if TYPE_CHECKING:
-    from benchmarks.rounds import Figures
+    from rich.console import Console
 
-WIDTH = 130  # of the table where there is no terminal to ask
-RESULTS = ROOT / "benchmarks" / "results" / "latest.json"
+    from benchmarks.rounds import Outcome
+
 QUICK = {"events": 40_000, "rounds": 1, "paced_seconds": 2.0}
 
 
@@ -43,9 +36,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--window", type=int, default=20, help="in flight of each connection (20)")
     parser.add_argument("--paced-rate", type=float, default=5_000, help="events/s for the latencies (5,000)")
     parser.add_argument("--paced-seconds", type=float, help="and for how long (4)")
-    parser.add_argument("--live-rate", type=float, default=0, help="events/s beside the drain (0)")
-    parser.add_argument("--folder", help="where temporary folders go: the disk that is measured")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="the JSON file")
+    parser.add_argument("--live-rate", type=float, default=5_000, help="events/s beside the drain; 0: none (5,000)")
+    add_folders(parser, "latest")
     options = parser.parse_args()
     for name, usual in {"events": 200_000, "rounds": 3, "paced_seconds": 4.0}.items():
         if getattr(options, name) is None:
@@ -69,35 +61,21 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 def setting(plan: Plan) -> dict[str, Any]:
     """What a reader must know to compare the figures with others."""
-    path = mosquitto_path()
-    version = subprocess.run([path, "-h"], capture_output=True, text=True, check=False).stdout if path else ""
     return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "mosquitto": version.partition("\n")[0] or None,
+        **machine(plan.folder),
         "upstream": "sink" if plan.sink else "mosquitto",
-        "disk": filesystem(Path(plan.folder or tempfile.gettempdir()).resolve()),
-        "load_before": os.getloadavg()[0],
         "plan": {name: value for name, value in asdict(plan).items() if name != "folder"},
     }
 
 
-def filesystem(folder: Path) -> str:
-    """The type of file system `folder` is on; on tmpfs an fsync costs nothing and proves nothing."""
-    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    inside = [(len(point), kind) for point, kind in mounts if folder.is_relative_to(point)]
-    return max(inside, default=(0, "unknown"))[1]
-
-
-def measure(options: argparse.Namespace, console: Console) -> dict[str, list[Figures]]:
+def measure(options: argparse.Namespace, console: Console) -> dict[str, list[Outcome]]:
     """All rounds, the systems in turn, so that what else the machine does meets both."""
     plan = plan_of(options)
     wanted = [name for name in SYSTEMS if options.system in {None, name}]
     if mosquitto_path() is None:
         console.print("Mosquitto is not installed: only the gateway is measured, and a sink is its upstream.")
         wanted = ["gateway"]
-    rounds: dict[str, list[Figures]] = {name: [] for name in SYSTEMS}
+    rounds: dict[str, list[Outcome]] = {name: [] for name in SYSTEMS}
     for number in range(options.rounds):
         for name in wanted:
             with console.status("") as status:
@@ -109,22 +87,25 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, list[Fig
 
 def main() -> int:
     options, began = arguments(), time.monotonic()
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the brokers are stopped on the way out
     context = setting(plan_of(options))
-    console.print(f"{context['machine']}, disk {context['disk']}, load {context['load_before']:.1f} before")
-    if context["disk"] == "tmpfs":
-        console.print("[yellow]The temporary folder is in memory; give --folder a folder on the disk.[/]")
+    console = announce(context)
     try:
-        rounds = measure(options, console)
+        outcomes = measure(options, console)
     except BenchmarkError as error:
         console.print(f"[red]{error}[/]")
         return 1
+    rounds = {name: [one.figures for one in each] for name, each in outcomes.items()}
+    curves = {name: each[-1].curves for name, each in outcomes.items() if each}
     console.print(table(rounds))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(as_json(rounds, context), indent=1) + "\n")
-    lost = sum(figures["lost"] for each in rounds.values() for figures in each)
+    write(options.output, {**as_json(rounds, context), "curves": curves})
+    plot = options.output.with_suffix(".png")
+    drawn = draw(plot, "an outage and the drain after it, last round", panels(curves))
     console.print(f"{time.monotonic() - began:.0f} s; all figures are in {options.output.name}")
+    console.print(
+        f"curves are in {plot.name}" if drawn else "no curves: matplotlib is not installed (`make bench` does)"
+    )
+    lost = sum(figures["lost"] for each in rounds.values() for figures in each)
     if lost:
         console.print(f"[red]{lost:g} acknowledged events did not arrive.[/]")
     return 1 if lost else 0

@@ -14,6 +14,8 @@ PUBACK_BYTES = 4
 PACKET_IDS_MAX = 65_535
 NUMBER = re.compile(rb'"n":"([0-9]{8})"')
 NUMBER_BYTES = len(b'"n":"00000000"')
+DELIVERED = re.compile(rb'/m(..)\{"n":"', re.DOTALL)  # the packet id between topic and payload of a QoS 1 delivery
+DELIVERED_BYTES = len(b'/m..{"n":"')
 
 _PAYLOAD = b'{"n":"%08d","temperature":21.50,"humidity":48.25,"unit":"C","note":"%b"}'
 _FILLING = b"." * (PAYLOAD_BYTES - len(_PAYLOAD % (0, b"")))
@@ -52,9 +54,15 @@ def connect(client_id: str, *, clean_session: bool = True) -> bytes:
     return packet(0x10, string("MQTT") + struct.pack(">BBH", 4, flags, 600) + string(client_id))
 
 
-def subscribe(topic_filter: str, packet_id: int = 1) -> bytes:
-    """SUBSCRIBE at QoS 0: what it asks for needs no acknowledgement and costs the receiver nothing to take."""
-    return packet(0x82, struct.pack(">H", packet_id) + string(topic_filter) + b"\x00")
+def subscribe(topic_filter: str, packet_id: int = 1, qos: int = 0) -> bytes:
+    """SUBSCRIBE; at QoS 0 what it asks for needs no acknowledgement and costs the receiver nothing to take."""
+    return packet(0x82, struct.pack(">H", packet_id) + string(topic_filter) + bytes([qos]))
+
+
+def pubacks_for(stream: bytes) -> bytes:
+    """The acknowledgements of the events at QoS 1 in a stream of deliveries; looking for them is the whole parsing."""
+    ids = DELIVERED.findall(stream)
+    return b"\x40\x02" + b"\x40\x02".join(ids) if ids else b""
 
 
 DISCONNECT = b"\xe0\x00"

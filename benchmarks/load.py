@@ -29,6 +29,7 @@ from benchmarks.processes import reply
 
 WAKE_SHARE = 4  # of its window a device waits to see acknowledged before the kernel wakes the process
 READ_BYTES = 65_536
+MARK_S = 0.05  # between two marks
 
 
 @dataclass
@@ -99,8 +100,8 @@ class Device:
             self._wake = count
 
 
-def publish_by_window(devices: list[Device], settings: Settings) -> None:
-    """Keep `window` packets of each device in flight until all are acknowledged.
+def publish_by_window(devices: list[Device], settings: Settings) -> list[tuple[float, int]]:
+    """Keep `window` packets of each device in flight until all are acknowledged; marks of how many were when.
 
     Raises:
         TimeoutError: no acknowledgement for `stall_s`.
@@ -113,6 +114,7 @@ def publish_by_window(devices: list[Device], settings: Settings) -> None:
         device.wake_after(wake)
         device.send_until(settings.window)
     open_devices = len(by_fd)
+    marks = [(time.monotonic(), 0)]
     while open_devices:
         ready = poll.poll(settings.stall_s)
         if not ready:
@@ -126,7 +128,11 @@ def publish_by_window(devices: list[Device], settings: Settings) -> None:
                 continue
             device.send_until(device.acked + settings.window)
             device.wake_after(wake)
+        now = time.monotonic()
+        if now - marks[-1][0] >= MARK_S or not open_devices:
+            marks.append((now, sum(device.acked for device in devices)))
     poll.close()
+    return marks
 
 
 def publish_by_clock(devices: list[Device], settings: Settings, began: float) -> list[float]:
@@ -168,17 +174,25 @@ def run(settings: Settings) -> dict[str, Any]:
     sys.stdin.readline()
     cpu_began, began = time.process_time(), time.monotonic()
     latencies: list[float] = []
+    marks: list[tuple[float, int]] = []
     if settings.rate:
         latencies = publish_by_clock(devices, settings, began)
     else:
-        publish_by_window(devices, settings)
+        marks = publish_by_window(devices, settings)
     ended, cpu_s = time.monotonic(), time.process_time() - cpu_began
     for device in devices:
         device.socket.setblocking(True)
         device.socket.sendall(DISCONNECT)
         device.socket.close()
     acked = sum(device.acked for device in devices)
-    return {"acked": acked, "began": began, "ended": ended, "cpu_s": cpu_s, "latencies_s": latencies}
+    return {
+        "acked": acked,
+        "began": began,
+        "ended": ended,
+        "cpu_s": cpu_s,
+        "latencies_s": latencies,
+        "marks": marks,
+    }
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PORTS = range(15_000, 32_000)  # below the ephemeral ports: a connect to a closed one of those can meet itself
 
 
@@ -37,11 +38,21 @@ def free_port() -> int:
 class Server:
     """A broker as a child process, its output in a file."""
 
-    def __init__(self, name: str, command: list[str], port: int, log: Path) -> None:
+    def __init__(self, name: str, command: list[str], port: int, log: Path, env: dict[str, str] | None = None) -> None:
         self.name, self.port, self._log = name, port, log
-        with log.open("ab") as output:
-            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self._command, self._env = command, {**os.environ, **(env or {})}
+        self._run()
+
+    def _run(self) -> None:
+        with self._log.open("ab") as output:
+            self._child = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._env
+            )
         self.pid = self._child.pid
+
+    def start_again(self) -> None:
+        """Run it once more, after `stop`: the same command on the same port."""
+        self._run()
 
     def wait_until_listening(self, timeout_s: float = 20.0) -> None:
         """Return when the port takes connections.
@@ -86,6 +97,13 @@ class Server:
             if line.startswith(field + ":"):
                 return int(line.split()[1]) * 1024
         raise BenchmarkError(f"{self.name} has ended. Its last words:\n{self.last_words()}")
+
+    def resident_bytes(self) -> int | None:
+        """Resident memory now, or None while it does not run."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES or None
+        except (OSError, IndexError):
+            return None
 
     def written_bytes(self) -> float | None:
         """What it has sent to the disk so far, or None where the kernel does not tell."""

@@ -1,9 +1,12 @@
-"""What stands at the upstream and counts: a subscriber of a real broker, or a broker of ours that swallows all.
+"""What counts events: a subscriber of a real broker, or an upstream of ours that swallows all.
 
 A process of its own, `python -m benchmarks.receiver SETTINGS`. Commands on stdin: `listen` opens the sink's port,
 `expect` names ranges of events; it answers `armed`, with `announce` `first` when the first of them is in, and
 `counted` when all are or nothing new has come for `stall_s`. `stamps` asks for the time of each arrival; then bytes
 are read as they come, otherwise a few milliseconds' worth at a time, which costs less.
+
+With `local_qos` in SETTINGS it is a local subscriber of everything at the system under test instead. It says `ready`
+when its subscription has been answered, and acknowledges what comes at QoS 1.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import sys
 import time
 
 from benchmarks.arrivals import Arrivals
-from benchmarks.frames import ProtocolError, connect, subscribe
+from benchmarks.frames import DELIVERED_BYTES, ProtocolError, connect, pubacks_for, subscribe
 from benchmarks.processes import reply
 from benchmarks.sink import Sink
 
@@ -51,6 +54,40 @@ class Subscriber:
         data = ready.recv(READ_BYTES)
         if not data:
             raise ProtocolError("the upstream broker closed the receiver's connection")
+        return data
+
+
+class LocalSubscriber(Subscriber):
+    """A subscriber of everything that is there before the events are."""
+
+    def __init__(self, port: int, qos: int) -> None:
+        """Connect and subscribe.
+
+        Raises:
+            ProtocolError: the broker did not take the connection or the subscription.
+        """
+        super().__init__(port)
+        self._qos, self._carry = qos, b""
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.sendall(connect(f"bench-local-{qos}") + subscribe("#", qos=qos))
+        answer = b""
+        while len(answer) < len(self._granted) and (data := self._socket.recv(len(self._granted) - len(answer))):
+            answer += data
+        if answer != self._granted:
+            raise ProtocolError(f"the local subscription was answered with {answer.hex() or 'a closed connection'}")
+
+    @property
+    def _granted(self) -> bytes:
+        return b"\x20\x02\x00\x00" + b"\x90\x03\x00\x01" + bytes([self._qos])
+
+    def read(self, ready: socket.socket) -> bytes:
+        """Bytes in which events may be; what came at QoS 1 is acknowledged."""
+        data = super().read(ready)
+        if self._qos:
+            text = self._carry + data
+            self._carry = text[1 - DELIVERED_BYTES :]
+            ready.sendall(pubacks_for(text))
         return data
 
 
@@ -118,8 +155,13 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     port = settings["port"]
     gc.disable()
-    source = Sink(port) if settings["sink"] else Subscriber(port)
+    source: Subscriber | Sink
     try:
+        if settings.get("local_qos") is None:
+            source = Sink(port) if settings["sink"] else Subscriber(port)
+        else:
+            source = LocalSubscriber(port, settings["local_qos"])
+            reply(ready=True)
         Receiver(source, stall_s=settings["stall_s"]).run()
     except (OSError, ProtocolError) as error:
         reply(error=f"{type(error).__name__}: {error}")

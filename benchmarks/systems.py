@@ -20,6 +20,12 @@ data_dir = "{folder}/data"
 [broker]
 listen = ["mqtt://127.0.0.1:{port}"]
 allow_anonymous = true
+subscriber_queue_events_max = 100000000
+subscriber_queue_bytes_max = 10000000000
+subscriber_inflight_max = 65535
+
+[log]
+{log}
 
 [upstreams.bench]
 type = "mqtt"
@@ -68,19 +74,28 @@ def mosquitto_path() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
-def start_gateway(folder: Path, upstream_port: int, mqtt_version: str) -> Server:
-    """The gateway of this virtual environment, with its log in `folder`."""
+def start_gateway(
+    folder: Path,
+    upstream_port: int,
+    mqtt_version: str = "5",
+    *,
+    log: dict[str, float] | None = None,
+    env: dict[str, str] | None = None,
+) -> Server:
+    """The gateway of this virtual environment, with its data in `folder`; `log` are settings of that section."""
     script = Path(sys.executable).with_name("gateway")
     if not script.exists():
         raise BenchmarkError(f"no console script {script.name} beside {sys.executable}: pip install -e .")
     port = free_port()
     config = folder / "gateway.toml"
-    text = GATEWAY.format(folder=folder, port=port, upstream_port=upstream_port, mqtt_version=mqtt_version)
-    config.write_text(text)
-    return Server("gateway", [str(script), "run", "--config", str(config)], port, folder / "gateway.log")
+    section = "\n".join(f"{key} = {value}" for key, value in (log or {}).items())
+    config.write_text(
+        GATEWAY.format(folder=folder, port=port, upstream_port=upstream_port, mqtt_version=mqtt_version, log=section)
+    )
+    return Server("gateway", [str(script), "run", "--config", str(config)], port, folder / "gateway.log", env)
 
 
-def start_mosquitto(folder: Path, upstream_port: int, mqtt_version: str) -> Server:
+def start_mosquitto(folder: Path, upstream_port: int, mqtt_version: str = "5") -> Server:
     """Mosquitto with a bridge to the upstream, always by MQTT 3.1.1."""
     del mqtt_version
     port = free_port()

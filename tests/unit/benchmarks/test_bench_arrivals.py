@@ -47,3 +47,30 @@ def test_stamps_name_each_event_and_its_time():
     arrivals.feed(stream([1]), 1.5)
     arrivals.feed(stream([0]), 2.5)
     assert arrivals.report()["stamps"] == [(1, 1.5), (0, 2.5)]
+
+
+def test_of_many_ranges_a_few_are_looked_for_at_a_time_and_all_are_counted():
+    ranges = {str(low): (low, low + 10) for low in range(0, 100, 10)}
+    arrivals = Arrivals(ranges, keep_stamps=False)
+    for number in range(100):
+        assert not arrivals.complete()
+        arrivals.feed(stream([number]), float(number))
+    assert arrivals.complete()
+    report = arrivals.report()
+    assert all(each["missing"] == 0 for each in report["ranges"].values())
+    assert report["repeated"] == 0
+
+
+def test_an_event_of_a_range_that_is_not_looked_for_yet_stays_missing():
+    ranges = {str(low): (low, low + 10) for low in range(0, 100, 10)}
+    arrivals = Arrivals(ranges, keep_stamps=False)
+    arrivals.feed(stream([95]), 1.0)
+    arrivals.feed(stream([number for number in range(100) if number != 95]), 2.0)
+    assert sum(each["missing"] for each in arrivals.report()["ranges"].values()) >= 1
+
+
+def test_marks_say_how_many_had_arrived_when_and_end_with_the_last_arrival():
+    arrivals = Arrivals({"events": (0, 4)}, keep_stamps=False)
+    for number, at in enumerate((1.0, 1.001, 1.2, 1.201)):
+        arrivals.feed(stream([number]), at)
+    assert arrivals.report()["marks"] == [(1.0, 1), (1.2, 3), (1.201, 4)]

@@ -68,3 +68,15 @@ def test_packets_are_split_and_the_unfinished_one_stays():
 def test_a_remaining_length_of_five_bytes_is_an_error():
     with pytest.raises(frames.ProtocolError):
         frames.split_packets(b"\x30\x80\x80\x80\x80\x01")
+
+
+def test_deliveries_at_qos_1_are_acknowledged_by_their_packet_ids_and_those_at_qos_0_are_not():
+    at_qos_1 = [frames.publish(device, packet_id, 7) for device, packet_id in ((0, 1), (12, 0x0A0D), (104, 65_535))]
+    at_qos_0 = frames.packet(0x30, frames.string(frames.topic(3)) + frames.payload(7))
+    stream = b"\x90\x03\x00\x01\x01" + at_qos_1[0] + at_qos_0 + at_qos_1[1] + at_qos_1[2]
+    assert frames.pubacks_for(stream) == bytes.fromhex("4002000140020a0d4002ffff")
+    assert frames.pubacks_for(at_qos_0) == b""
+
+
+def test_a_subscription_asks_for_its_qos():
+    assert frames.subscribe("#", qos=1) == bytes.fromhex("8206000100012301")

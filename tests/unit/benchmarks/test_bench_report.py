@@ -1,4 +1,4 @@
-from benchmarks.report import Goal, as_json, summary, table
+from benchmarks.report import Goal, as_json, panels, summary, table
 
 
 def line(rounds, name):
@@ -6,8 +6,8 @@ def line(rounds, name):
 
 
 def test_a_goal_of_a_ratio_compares_medians():
-    rounds = {"gateway": [{"ingest_per_s": 40.0}, {"ingest_per_s": 60.0}], "mosquitto": [{"ingest_per_s": 100.0}]}
-    assert line(rounds, "ingest_per_s")["ratio"] == 0.5
+    rounds = {"gateway": [{"ingest_per_s": 80.0}, {"ingest_per_s": 100.0}], "mosquitto": [{"ingest_per_s": 100.0}]}
+    assert line(rounds, "ingest_per_s")["ratio"] == 0.9
     assert line(rounds, "ingest_per_s")["met"] is True
     rounds["mosquitto"] = [{"ingest_per_s": 101.0}]
     assert line(rounds, "ingest_per_s")["met"] is False
@@ -26,3 +26,16 @@ def test_the_table_has_a_row_for_every_measure_and_the_json_every_round():
     data = as_json(rounds, {"at": "now"})
     assert data["summary"]["ingest_per_s"]["gateway"] == 2.0
     assert data["rounds"] is rounds
+
+
+def test_a_goal_is_a_bound_for_a_figure_from_above_or_from_below():
+    assert [Goal(below=2).met(value) for value in (1.9, 2.0)] == [True, False]
+    assert [Goal(at_least=2).met(value) for value in (1.9, 2.0)] == [False, True]
+    assert Goal(at_least=20_000).verdict(1.0) == "≥ 20,000 [red]missed[/]"
+    assert Goal(at_least_ratio=0.4).verdict(1.0, 0.5) == "ratio ≥ 0.4 [green]met[/]"
+
+
+def test_the_diagrams_show_the_curves_that_there_are():
+    throughput, memory = panels({"gateway": {"ingest_per_s": [(1.0, 2.0)], "drain_mb": [(3.0, 4.0)]}, "mosquitto": {}})
+    assert throughput.curves == {"gateway, ingest": [(1.0, 2.0)]}
+    assert memory.curves == {"gateway, drain": [(3.0, 4.0)]}
