@@ -25,6 +25,9 @@ class LogConfig(BaseModel):
     """Bytes of events waiting for a commit; beyond it, devices are no longer read from."""
     recent_bytes_max: int = Field(default=4 * _MIB, ge=0)
     """Bytes of the newest committed events kept in memory for forwarders that are level with the log."""
+    reserve_bytes: int = Field(default=_MIB, ge=0)
+    """Room kept on the disk for cursors and the rest of `state.db` when it is full. No event is stored without it;
+    0 keeps none."""
     cursor_interval_s: float = Field(default=0.5, gt=0)
     """How often moved cursors are made durable; after a crash an upstream sees at most this much again."""
     retention_bytes_max: int = Field(default=4 * 1024 * _MIB, ge=0)

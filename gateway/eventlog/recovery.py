@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
@@ -14,6 +15,7 @@ from gateway.eventlog import damage, losses, mending, state
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
+from gateway.eventlog.reserve import Reserve
 from gateway.eventlog.segment import path_of
 from gateway.eventlog.state import State
 from gateway.eventlog.writer import SegmentWriter, safely_above
@@ -43,14 +45,27 @@ class Opened(NamedTuple):
 
 
 def open_log(data_dir: Path, config: LogConfig, clock: Clock) -> Opened:
-    """Open state, writer and reader; the caller holds the lock.
+    """Open state, writer and reader, on a full disk in the room of the reserve; the caller holds the lock.
 
     Raises:
         LogError: the disk refuses; damage does not raise.
     """
+    reserve = Reserve(data_dir / "reserve", config.reserve_bytes)
+    try:
+        opened = _open_log(data_dir, config, clock, reserve)
+    except LogError:
+        if not reserve.give_up():
+            raise
+        opened = _open_log(data_dir, config, clock, reserve)
+    with suppress(LogError):  # the writer tries again before it stores anything
+        reserve.hold()
+    return opened
+
+
+def _open_log(data_dir: Path, config: LogConfig, clock: Clock, reserve: Reserve) -> Opened:
     mending.finish(data_dir)
     folder = data_dir / "log"
-    opened, lost = _open_state(data_dir, has_segments=bool(segments_in(folder)))
+    opened, lost = _open_state(data_dir, reserve, has_segments=bool(segments_in(folder)))
     try:
         if lost:
             log_id = _find_log_id(folder)
@@ -62,7 +77,7 @@ def open_log(data_dir: Path, config: LogConfig, clock: Clock) -> Opened:
                 extra={"reason": lost, "log_id": log_id or "new"},
             )
         log_id = opened.log_id()
-        writer = SegmentWriter(folder, log_id, config.segment_bytes_max)
+        writer = SegmentWriter(folder, log_id, config.segment_bytes_max, reserve)
         writer.open(_least_seq(data_dir, opened, config))
         if writer.lost_tail:
             why = "events up to here were given to an upstream or to the state, and the files end before"
@@ -74,23 +89,23 @@ def open_log(data_dir: Path, config: LogConfig, clock: Clock) -> Opened:
         raise
 
 
-def _open_state(data_dir: Path, *, has_segments: bool) -> tuple[State, str]:
+def _open_state(data_dir: Path, reserve: Reserve, *, has_segments: bool) -> tuple[State, str]:
     """The state, and why it had to be made anew; empty if it had not."""
     path = state.path_of(data_dir)
     if not path.exists():
-        return State(path), f"{path} is gone" if has_segments else ""
+        return State(path, reserve), f"{path} is gone" if has_segments else ""
     try:
-        opened = _open_whole(path) if has_segments else State(path)
+        opened = _open_whole(path, reserve) if has_segments else State(path, reserve)
     except Damaged as damaged:
         aside = damage.set_aside(path, mending.damaged_folder(data_dir))
-        return State(path), f"{damaged} (set aside as {aside.name})"
+        return State(path, reserve), f"{damaged} (set aside as {aside.name})"
     return opened, ""
 
 
-def _open_whole(path: Path) -> State:
+def _open_whole(path: Path, reserve: Reserve) -> State:
     if fault := damage.header_fault(path):
         raise Damaged(path, f"{path} is damaged: {fault}")
-    opened = State(path)
+    opened = State(path, reserve)
     try:
         opened.check()
     except LogError:

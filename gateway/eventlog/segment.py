@@ -106,8 +106,8 @@ def connect_reading(path: Path) -> sqlite3.Connection:
         try:
             return _connect_reading(uri)
         except sqlite3.OperationalError:
-            if path.with_name(path.name + "-wal").exists():
-                raise
+            if damage.wal_of(path).exists() and damage.wal_of(path).stat().st_size:
+                raise  # an empty one is left by the attempt, if the disk is full
             return _connect_reading(f"{uri}&immutable=1")
     except sqlite3.Error as error:
         raise damage.translated(
@@ -207,6 +207,8 @@ class Segment:
                 companion.unlink(missing_ok=True)
             draft.replace(path)
         except (sqlite3.Error, OSError) as error:
+            with suppress(OSError):
+                remove(draft)  # on a full disk it would keep others from the little room there is
             raise LogError(
                 f"{path} cannot be created: {error}", "Is the disk full or read-only? (df, dmesg)"
             ) from error

@@ -14,10 +14,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Anchor
-from gateway.errors import LogError
 from gateway.eventlog import schema
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
 from gateway.eventlog.damage import Damaged, look_over, translated
+from gateway.eventlog.reserve import Reserve, refusal, with_reserve
 from gateway.eventlog.retained import Retained
 from gateway.eventlog.segment import connect, connect_reading
 from gateway.eventlog.takeover import write_again
@@ -25,6 +25,8 @@ from gateway.eventlog.takeover import write_again
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from gateway.errors import LogError
 
 SEQ_MAX = 2**53
 """No log gets this far; a number beyond it is damage."""
@@ -45,8 +47,15 @@ def path_of(data_dir: Path) -> Path:
 class State:
     """The writing connection to `state.db`; every method that changes something is durable when it returns."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reserve: Reserve | None = None) -> None:
+        """Open it, or make it.
+
+        Args:
+            path: of the database.
+            reserve: room for it on a full disk; None: there is no such room.
+        """
         self.path = path
+        self.reserve = reserve or Reserve(path.with_name("reserve"), 0)
         write_again(path)
         self._db = connect(path)
         try:
@@ -101,6 +110,7 @@ class State:
         """Per upstream, the last sequence number it durably has."""
         return dict(self._look("SELECT upstream, seq FROM cursors"))
 
+    @with_reserve
     def flush(
         self, cursors: Mapping[str, int], retained: Iterable[Retained], head: int, now_ns: int, high_water: int = 0
     ) -> None:
@@ -177,6 +187,13 @@ class State:
     def _look(self, sql: str, *values: str) -> list[Any]:
         return _rows(self._db, self.path, sql, *values)
 
+    def begin_log_anew(self) -> bool:
+        """Have the next transaction written over the beginning of the write-ahead log, unless somebody reads it."""
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return True  # also if it failed: what it got done is room
+
+    @with_reserve
     def _write(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
         self._begin()
         try:
@@ -196,7 +213,7 @@ class State:
     def _failed(self, error: sqlite3.Error) -> LogError:
         with suppress(sqlite3.Error):  # `_begin` tries again
             self._db.rollback()
-        return LogError(f"{self.path}: {error}", "Is the disk full or failing? (df, dmesg)")
+        return refusal(error, f"{self.path}: {error}")
 
 
 def _rows(db: sqlite3.Connection, path: Path, sql: str, *values: str) -> list[Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.eventlog.batch import Batch, InboundMark
+    from gateway.eventlog.reserve import Reserve
 
 
 UNSURE_FROM = "unsure_from"
@@ -41,8 +42,17 @@ def safely_above(seq: int, bytes_: int) -> int:
 class SegmentWriter:
     """Appends batches to the newest segment. Only the writer thread calls it after `open`."""
 
-    def __init__(self, folder: Path, log_id: str, segment_bytes_max: int) -> None:
+    def __init__(self, folder: Path, log_id: str, segment_bytes_max: int, reserve: Reserve | None = None) -> None:
+        """Open nothing yet.
+
+        Args:
+            folder: of the segments.
+            log_id: noted in each.
+            segment_bytes_max: a segment that has grown to this size is left.
+            reserve: without it on the disk no event is stored; None: events may have all the room there is.
+        """
         self.folder = folder
+        self._reserve = reserve
         self._meta = {"log_id": log_id}
         self._segment_bytes_max = segment_bytes_max
         self._segment: Segment | None = None
@@ -79,6 +89,9 @@ class SegmentWriter:
             self._leave()
             self._go_beyond(segments[-1], least_seq, damaged)
             return
+        except LogError:
+            self._leave()
+            raise
         if self.next_seq < least_seq:
             self.lost_tail = Span(self.next_seq, least_seq - 1)
             self.next_seq = least_seq
@@ -118,6 +131,8 @@ class SegmentWriter:
         Raises:
             LogError: nothing of the batch is stored as far as anybody may rely on; call again with the same batch.
         """
+        if self._reserve is not None:
+            self._reserve.hold()
         begun = None
         if self._segment is None or self._segment.bytes_ >= self._segment_bytes_max:
             begun = self._begin()

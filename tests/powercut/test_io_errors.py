@@ -61,9 +61,10 @@ class Case(NamedTuple):
 def cases() -> list[Case]:
     if FIRST:
         return [
-            Case(what, at, REASONS[at % 2], lasting=at // 2 % 2 == 0)
+            Case(what, at, REASONS[at % 2], lasting)
             for what in (WRITES, SYNCS)
             for at in range(1, FIRST + 1)
+            for lasting in (False, True)
         ]
     return [
         Case(WRITES, 40, "ENOSPC", lasting=True),

@@ -119,6 +119,7 @@ async def test_a_clean_stop_leaves_no_write_ahead_log(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         "00000000000000000001.db",
         "lock",
+        "reserve",
         "state.db",
     ]
 
