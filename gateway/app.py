@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway import control
@@ -18,6 +19,7 @@ from gateway.clock import SystemClock
 from gateway.eventlog.log import EventLog
 from gateway.forward.runner import Forwarder
 from gateway.health import wear
+from gateway.health.clocksync import ClockSync, believed
 from gateway.health.systemd import Notifier
 from gateway.health.watchdog import watch
 from gateway.ingest.ingest import Ingest
@@ -45,6 +47,9 @@ class Gateway:
         self._log = EventLog(config.gateway.data_dir, config.log, clock, config.upstreams.keys())
         self._first_head = self._log.head
         self._ingest = Ingest(self._log, clock)
+        self._clock_sync = ClockSync(
+            clock, partial(believed, config.gateway.clock), self._log.boots.newest(), self._log.keep_anchor
+        )
         self._forwarders = [
             Forwarder(
                 name,
@@ -105,6 +110,7 @@ class Gateway:
             "id": self._config.gateway.id,
             "running": True,
             "uptime_s": round(uptime_s, 1),
+            "clock": self._clock_sync.status()._asdict(),
             "log": log._asdict(),
             "wear": None if worn is None else worn._asdict(),
             "broker": self._broker.status()._asdict(),
@@ -112,6 +118,7 @@ class Gateway:
         }
 
     async def _run_until(self, stop: asyncio.Event) -> None:
+        await self._clock_sync.look()  # before anything is forwarded
         await self._broker.open()
         async with (
             control.serve(self._config.gateway.data_dir, self.status),
@@ -120,6 +127,7 @@ class Gateway:
             running = [
                 tasks.create_task(self._log.run(), name="log"),
                 tasks.create_task(self._broker.run(), name="broker"),
+                tasks.create_task(self._clock_sync.watch(), name="clock"),
                 tasks.create_task(watch(self._notifier, self._log.beat), name="watchdog"),
             ]
             running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwarders]

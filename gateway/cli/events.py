@@ -39,13 +39,9 @@ def events(
     with History(read_config(config).gateway.data_dir) as history:
         printed = 0
         for event in history.scan(max(0, (begin.seq or 1) - 1), end.seq):
-            if begin.time_ns is not None and event.received_ns < begin.time_ns:
+            if not (wanted(event) and _is_between(begin, history.boots.of(event)[0], end)):
                 continue
-            if end.time_ns is not None and event.received_ns > end.time_ns:
-                continue
-            if not wanted(event):
-                continue
-            typer.echo(show.as_json(event, history.log_id) if as_json else show.as_line(event))
+            typer.echo(show.stored(event, history, json_line=as_json))
             printed += 1
             if printed == limit:
                 break
@@ -63,6 +59,10 @@ class Point(NamedTuple):
 
     seq: int | None = None
     time_ns: int | None = None
+
+
+def _is_between(begin: Point, time_ns: int, end: Point) -> bool:
+    return (begin.time_ns is None or begin.time_ns <= time_ns) and (end.time_ns is None or time_ns <= end.time_ns)
 
 
 def _parse_point(text: str, option: str) -> Point:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.event import Event
+    from gateway.eventlog.boots import Boots
+    from gateway.eventlog.history import History
 
 _PAYLOAD_CHARACTERS_MAX = 160
 
@@ -19,12 +21,19 @@ def rfc3339(moment_ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
 
 
-def as_json(event: Event, log_id: str) -> str:
+def stored(event: Event, history: History, *, json_line: bool) -> str:
+    """An event of a log as JSON or as a line for people."""
+    return as_json(event, history.log_id, history.boots) if json_line else as_line(event, history.boots)
+
+
+def as_json(event: Event, log_id: str, boots: Boots) -> str:
     """One JSON object in one printable line; a payload that is not UTF-8 stands under `payload_base64`."""
+    time_ns, quality = boots.of(event)
     fields: dict[str, Any] = {
         "id": f"{log_id}.{event.seq}",
         "seq": event.seq,
-        "time": rfc3339(event.received_ns),
+        "time": rfc3339(time_ns),
+        "clockquality": quality,
         "received_ns": event.received_ns,
         "mono_ns": event.mono_ns,
         "boot_id": event.boot_id,
@@ -44,12 +53,12 @@ def as_json(event: Event, log_id: str) -> str:
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in line)
 
 
-def as_line(event: Event) -> str:
-    """seq, time, device, topic and the beginning of the payload, control characters shown as escapes."""
+def as_line(event: Event, boots: Boots) -> str:
+    """seq, true time, device, topic and the beginning of the payload, control characters shown as escapes."""
     text = event.payload[: 4 * _PAYLOAD_CHARACTERS_MAX].decode(errors="backslashreplace")
     if len(text) > _PAYLOAD_CHARACTERS_MAX or len(event.payload) > 4 * _PAYLOAD_CHARACTERS_MAX:
         text = f"{text[:_PAYLOAD_CHARACTERS_MAX]}… ({len(event.payload)} bytes)"
-    time = rfc3339(event.received_ns)[:23] + "Z"
+    time = rfc3339(boots.of(event)[0])[:23] + "Z"
     return f"{event.seq:>10}  {time}  {plain(event.client_id)}  {plain(event.topic)}  {plain(text)}"
 
 

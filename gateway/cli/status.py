@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
 
 
+_CLOCK_SOURCES = {
+    "kernel": "the kernel says so",
+    "timesyncd": "systemd-timesyncd says so",
+    "trust": "gateway.clock is trust",
+}
+
+
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show the state of the gateway: log, devices, and each upstream with what is pending for it."""
     settings = read_config(config)
@@ -57,6 +64,8 @@ def _show(facts: dict[str, Any]) -> None:
         f"log       {log['head']:,} events so far, the oldest kept is {log['oldest']:,}; "
         f"{log['segments']} segment(s), {log['size_bytes'] / 1e6:,.1f} MB"
     )
+    if clock := facts.get("clock"):
+        _show_clock(clock)
     if wear := facts.get("wear"):
         typer.echo(f"card      {_describe_wear(wear)}")
     if log["error"]:
@@ -72,6 +81,18 @@ def _show(facts: dict[str, Any]) -> None:
         _show_upstream(each)
     if not facts["upstreams"]:
         typer.echo("upstream  none configured: events are stored and go nowhere")
+
+
+def _show_clock(clock: dict[str, Any]) -> None:
+    if not clock["set"]:
+        text, colour = "not set since this boot: times are what it shows, and go out as unsynced", "yellow"
+    elif not clock["agrees"]:
+        text, colour = "was set, and has been stepped since: times are corrected", "yellow"
+    else:
+        text, colour = f"set for {clock['set_s']:,.0f} s ({_CLOCK_SOURCES[clock['source']]})", None
+    if clock["steps"]:
+        text += f"; {clock['steps']} step(s) since the start, the last by {clock['last_step_s']:+,.1f} s"
+    typer.echo(f"clock     {typer.style(text, fg=colour)}")
 
 
 def _describe_wear(wear: dict[str, Any]) -> str:

@@ -40,11 +40,11 @@ def tail(
                 break
             step *= 10
         for event in found:
-            typer.echo(show.as_json(event, history.log_id) if as_json else show.as_line(event))
+            typer.echo(show.stored(event, history, json_line=as_json))
         with suppress(KeyboardInterrupt):
             while follow:
                 time.sleep(_POLL_INTERVAL_S)
                 for event in history.scan(seq):
                     seq = event.seq
                     if wanted(event):
-                        typer.echo(show.as_json(event, history.log_id) if as_json else show.as_line(event))
+                        typer.echo(show.stored(event, history, json_line=as_json))

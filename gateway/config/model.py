@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.broker.config import BrokerConfig
 from gateway.eventlog.config import LogConfig
+from gateway.health.clocksync import ClockMode
 from gateway.upstreams.kinds import AnyUpstreamConfig
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -24,6 +25,8 @@ class GatewayConfig(BaseModel):
     """Names the source of every event."""
     data_dir: Path
     """Segments in `<data_dir>/log`, the rest in `<data_dir>/state.db`."""
+    clock: ClockMode = "kernel"
+    """On whose word the wall clock is right."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     stop_timeout_s: float = Field(default=2, gt=0)
     """Time for what devices have sent to reach the disk when the gateway is told to stop."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gateway.errors import ConfigError
 from gateway.eventlog import lock, segment, state
+from gateway.eventlog.boots import Boots
 from gateway.eventlog.reader import LogReader
 from gateway.eventlog.state import StateReader
 
@@ -34,6 +35,8 @@ class History:
         self._state = StateReader(state.path_of(data_dir))
         self._reader = LogReader(data_dir / "log")
         self.log_id = self._state.log_id()
+        self.boots = Boots("", self._state.anchors())
+        """Tells the true times of events, by what is known at the last `scan`."""
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +53,7 @@ class History:
     def scan(self, after_seq: int, last_seq: int | None = None) -> Iterator[Event]:
         """Every stored event after `after_seq` up to `last_seq`, in order, in bounded memory."""
         self._reader.refresh()
+        self.boots = Boots("", self._state.anchors())
         yield from self._reader.scan(after_seq, last_seq)
 
     def status(self) -> dict[str, Any]:

@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli import show
+from gateway.clock import Anchor
 from gateway.event import Event
+from gateway.eventlog.boots import Boots
 
 NOON_NS = 1_795_435_200_123_456_789
+BOOTS = Boots("boot")
+"""Of a gateway whose clock was never set."""
 
 
 def event(payload: bytes = b"21.5", *, topic: str = "a/b", client_id: str = "dev", seq: int = 7) -> Event:
@@ -21,7 +25,7 @@ def event(payload: bytes = b"21.5", *, topic: str = "a/b", client_id: str = "dev
 
 
 def test_a_line_tells_seq_time_device_topic_and_payload() -> None:
-    assert show.as_line(event()) == "         7  2026-11-23T12:00:00.123Z  dev  a/b  21.5"
+    assert show.as_line(event(), BOOTS) == "         7  2026-11-23T12:00:00.123Z  dev  a/b  21.5"
 
 
 STEERING = {
@@ -41,22 +45,22 @@ STEERING = {
 @pytest.mark.parametrize("text", STEERING.values(), ids=STEERING)
 def test_nothing_from_a_device_steers_the_terminal(text: str) -> None:
     for each in (event(text.encode()), event(topic=text), event(client_id=text)):
-        assert show.as_line(each).isprintable()
-        line = show.as_json(each, "log")
+        assert show.as_line(each, BOOTS).isprintable()
+        line = show.as_json(each, "log", BOOTS)
         assert line.isprintable()
         assert text in json.loads(line).values()
 
 
 @given(st.binary(max_size=2000))
 def test_any_payload_is_one_printable_line_of_bounded_length(payload: bytes) -> None:
-    line = show.as_line(event(payload))
+    line = show.as_line(event(payload), BOOTS)
     assert line.isprintable()
     assert len(line) < 60 + 10 * 160
 
 
 @given(st.binary(max_size=300), st.text(st.characters(exclude_categories=["Cs"])), st.text())
 def test_json_gives_back_what_the_device_sent(payload: bytes, topic: str, client_id: str) -> None:
-    line = show.as_json(event(payload, topic=topic, client_id=client_id), "log")
+    line = show.as_json(event(payload, topic=topic, client_id=client_id), "log", BOOTS)
     assert line.isprintable()
     fields = json.loads(line)
     assert (fields["topic"], fields["client_id"]) == (topic, client_id)
@@ -68,10 +72,11 @@ def test_json_gives_back_what_the_device_sent(payload: bytes, topic: str, client
 
 
 def test_json_has_every_field_of_the_event() -> None:
-    assert json.loads(show.as_json(event(), "4f")) == {
+    assert json.loads(show.as_json(event(), "4f", BOOTS)) == {
         "id": "4f.7",
         "seq": 7,
         "time": "2026-11-23T12:00:00.123456789Z",
+        "clockquality": "unsynced",
         "received_ns": NOON_NS,
         "mono_ns": 42,
         "boot_id": "boot",
@@ -84,20 +89,28 @@ def test_json_has_every_field_of_the_event() -> None:
     }
 
 
+def test_the_time_shown_is_the_true_one() -> None:
+    corrected = Boots("boot", [("boot", Anchor(100, NOON_NS - 42 + 5 * 10**9, "kernel"))])
+    fields = json.loads(show.as_json(event(), "4f", corrected))
+    assert (fields["time"], fields["clockquality"]) == ("2026-11-23T12:00:05.123456789Z", "corrected")
+    assert fields["received_ns"] == NOON_NS
+    assert "  2026-11-23T12:00:05.123Z  " in show.as_line(event(), corrected)
+
+
 def test_readable_text_stays_readable_in_json() -> None:
-    assert "21,5 °C im Gewächshaus 🌱" in show.as_json(event("21,5 °C im Gewächshaus 🌱".encode()), "log")
+    assert "21,5 °C im Gewächshaus 🌱" in show.as_json(event("21,5 °C im Gewächshaus 🌱".encode()), "log", BOOTS)
 
 
 def test_a_payload_that_is_not_text_is_shown_as_escapes_and_in_base64() -> None:
-    assert show.as_line(event(b"\xff\x00ok")).endswith("  \\xff\\x00ok")
-    assert json.loads(show.as_json(event(b"\xff\x00ok"), "log"))["payload_base64"] == "/wBvaw=="
+    assert show.as_line(event(b"\xff\x00ok"), BOOTS).endswith("  \\xff\\x00ok")
+    assert json.loads(show.as_json(event(b"\xff\x00ok"), "log", BOOTS))["payload_base64"] == "/wBvaw=="
 
 
 @pytest.mark.parametrize("character", ["x", "ä", "€", "🌱"])
 def test_a_long_payload_is_cut_and_its_size_told(character: str) -> None:
-    assert show.as_line(event((character * 160).encode())).endswith("  " + character * 160)
+    assert show.as_line(event((character * 160).encode()), BOOTS).endswith("  " + character * 160)
     size = 200 * len(character.encode())
-    assert show.as_line(event((character * 200).encode())).endswith(f"  {character * 160}… ({size} bytes)")
+    assert show.as_line(event((character * 200).encode()), BOOTS).endswith(f"  {character * 160}… ({size} bytes)")
 
 
 @given(st.integers(0, 253_402_300_799 * 10**9))

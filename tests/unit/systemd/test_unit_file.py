@@ -83,6 +83,16 @@ def test_boot_id_stays_readable() -> None:
     assert "ProcSubset=pid" not in directives()
 
 
+def test_the_kernel_can_be_asked_for_its_clock_and_not_told() -> None:
+    lines = directives()
+    assert "ProtectClock=no" in lines
+    assert lines.index("SystemCallFilter=adjtimex clock_adjtime clock_adjtime64") > lines.index(
+        "SystemCallFilter=~@privileged @resources"
+    )
+    assert "CapabilityBoundingSet=" in lines
+    assert not any("CAP_SYS_TIME" in line or "settime" in line or "@clock" in line for line in lines)
+
+
 def test_user_of_the_unit_is_the_one_sysusers_makes() -> None:
     lines = (SYSTEMD_DIR / "gateway.sysusers").read_text(encoding="utf-8").splitlines()
     users = [line.split()[1] for line in lines if line.startswith("u ")]
