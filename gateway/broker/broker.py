@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.broker import packets
 from gateway.broker.connection import Connection
 from gateway.broker.delivery import Delivery
+from gateway.broker.descriptors import make_room
 from gateway.broker.login import Login
 from gateway.broker.rights import Rights
-from gateway.broker.sessions import Answer, Pipe, Sessions
+from gateway.broker.sessions import Sessions
 from gateway.broker.websocket import WebSocketServer
 from gateway.errors import ConfigError, LogError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from gateway.broker.config import BrokerConfig, Listen
     from gateway.broker.outbox import Outbox
     from gateway.broker.packets import Connect
@@ -77,7 +80,6 @@ class Broker:
         )
         self._connections: set[Connection] = set()
         self._clients: dict[str, Connection] = {}
-        self._pipes: dict[Connection, Pipe] = {}
         self._serving: dict[Connection, asyncio.Task[None]] = {}
         self._servers: list[asyncio.Server] = []
         self.addresses: list[Listen] = []
@@ -93,6 +95,7 @@ class Broker:
         Raises:
             ConfigError: an address cannot be listened on.
         """
+        make_room(self._config.connections_max)
         await self._sessions.open()
         self._ingest.on_committed(self._delivery.deliver)
         for address in self._config.addresses():
@@ -156,22 +159,19 @@ class Broker:
             connection.send(packets.write_connack(packets.BAD_CLIENT_ID))
             connection.close("no client identifier and no clean session")
             return
-        task = asyncio.get_running_loop().create_task(self._serve(connection, connect))
-        self._serving[connection] = task
-        task.add_done_callback(lambda _: self._served(connection))
+        client_id = connect.client_id or f"auto-{secrets.token_hex(8)}"
+        self._serve(connection, client_id, self._begin(connection, connect, client_id))
 
     def control(self, connection: Connection, packet: bytes) -> None:
         """A packet for the session engine came."""
-        pipe = self._pipes.get(connection)
-        if pipe is not None:
-            pipe.feed(packet)
+        self._serve(connection, connection.client_id, self._ask(connection, packet))
 
     def outbox(self, client_id: str) -> Outbox | None:
         """Deliveries of a client, if it ever subscribed."""
         return self._delivery.known_outbox(client_id)
 
     def closed(self, connection: Connection) -> None:
-        """A connection is gone: its will is published, its session engine told."""
+        """A connection is gone: its will is published, and with a clean session all that was kept for it goes."""
         self._connections.discard(connection)
         if connection.violation:
             self._violations += 1
@@ -179,9 +179,6 @@ class Broker:
                 "a client broke the protocol; its connection is closed",
                 extra={"client_id": connection.client_id, "peer": connection.peer[0], "reason": connection.violation},
             )
-        pipe = self._pipes.pop(connection, None)
-        if pipe is not None:
-            pipe.feed_eof()
         self._release(connection)
         connect, client_id = connection.connect, connection.client_id
         if connect is None:
@@ -196,28 +193,53 @@ class Broker:
 
     # --- admitting ---
 
-    def _served(self, connection: Connection) -> None:
-        self._serving.pop(connection, None)
-        self._release(connection)
+    def _serve(self, connection: Connection, client_id: str, work: Coroutine[None, None, None]) -> None:
+        task = self._serving[connection] = asyncio.get_running_loop().create_task(
+            self._supervise(connection, client_id, work)
+        )
+        task.add_done_callback(lambda _: self._served(connection, task))
+
+    def _served(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        if self._serving.get(connection) is task:
+            del self._serving[connection]
+            self._release(connection)
 
     def _release(self, connection: Connection) -> None:
         """Free a client id once its socket is closed and the session engine has let go of it."""
-        over = connection.closed.is_set() and connection not in self._serving
+        over = connection.is_closed and connection not in self._serving
         if over and self._clients.get(connection.client_id) is connection:
             del self._clients[connection.client_id]
 
-    async def _serve(self, connection: Connection, connect: Connect) -> None:
+    async def _supervise(self, connection: Connection, client_id: str, work: Coroutine[None, None, None]) -> None:
         """The one supervisor: whatever goes wrong in here ends one connection and nothing else."""
-        client_id = connect.client_id or f"auto-{secrets.token_hex(8)}"
         try:
-            if await self._admit(connection, connect, client_id):
-                await self._run_session(connection, connect, client_id)
+            await work
         except LogError as error:
             connection.send(packets.write_connack(packets.UNAVAILABLE))
             connection.close(str(error))
         except Exception:
             logger.exception("a session failed; its connection is closed", extra={"client_id": client_id})
             connection.abort("an error in the gateway")
+
+    async def _begin(self, connection: Connection, connect: Connect, client_id: str) -> None:
+        if not await self._admit(connection, connect, client_id):
+            return
+        if connect.clean_session:
+            self._ingest.discard(client_id)
+        connack = await self._sessions.begin(client_id, clean_session=connect.clean_session)
+        if connection.closing:
+            return
+        connection.send(connack)
+        self._delivery.attach(client_id, connection)
+        connection.admit(connect._replace(password=None), client_id)
+
+    async def _ask(self, connection: Connection, packet: bytes) -> None:
+        try:
+            await self._sessions.ask(connection.client_id, packet, connection.send)
+        finally:
+            if connection.is_closed and connection.connect is not None and connection.connect.clean_session:
+                self._delivery.forget(connection.client_id)  # once more: it subscribed with its last packet
+        connection.answered()
 
     async def _admit(self, connection: Connection, connect: Connect, client_id: str) -> bool:
         if not await self._login.admits(connect.username, connect.password):
@@ -248,39 +270,14 @@ class Broker:
             serving = self._serving.get(older)
             try:
                 async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                    await older.closed.wait()
+                    await older.wait_closed()
             except TimeoutError:
                 older.abort(older.reason)
-                await older.closed.wait()
+                await older.wait_closed()
             if serving is not None:  # the session engine must have let go of the older one
                 _, stuck = await asyncio.wait([serving], timeout=_CLOSE_TIMEOUT_S)
                 for task in stuck:
                     task.cancel()
-
-    async def _run_session(self, connection: Connection, connect: Connect, client_id: str) -> None:
-        if connect.clean_session:
-            self._ingest.discard(client_id)
-        await self._sessions.begin(client_id, clean_session=connect.clean_session)
-        if connection.closing:
-            return
-        pipe = self._pipes[connection] = Pipe()
-
-        def answer(data: bytes) -> None:
-            if connection.closing:
-                return
-            connection.send(data)
-            if connection.connect is None:  # this was the CONNACK
-                connection.admit(connect, client_id)
-                self._delivery.attach(client_id, connection)
-            else:
-                connection.answered()
-
-        await self._sessions.serve(
-            client_id, pipe, Answer(answer, connection.peer), clean_session=connect.clean_session
-        )
-        connection.close(connection.reason)
-        if connect.clean_session:  # once more: it may have subscribed with its last packet
-            self._delivery.forget(client_id)
 
     # --- sockets ---
 

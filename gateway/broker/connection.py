@@ -41,7 +41,7 @@ class Front(Protocol):
         ...
 
     def control(self, connection: Connection, packet: bytes) -> None:
-        """A SUBSCRIBE or UNSUBSCRIBE came, and the connection is held until `answered` or `close`; or a DISCONNECT."""
+        """A SUBSCRIBE or UNSUBSCRIBE came; the connection is held until `answered` or `close`."""
         ...
 
     def outbox(self, client_id: str) -> Outbox | None:
@@ -55,6 +55,32 @@ class Front(Protocol):
 
 class Connection(asyncio.Protocol):
     """One network connection. `Wire` for its outbox, `Source` for ingest."""
+
+    __slots__ = (
+        "_awaited_bytes",
+        "_buffer",
+        "_closed",
+        "_config",
+        "_front",
+        "_held",
+        "_ingest",
+        "_now",
+        "_rights",
+        "_taken",
+        "_topics",
+        "_transport",
+        "_waits_for_reader",
+        "_waits_for_room",
+        "began_s",
+        "client_id",
+        "connect",
+        "heard_s",
+        "is_closed",
+        "left_cleanly",
+        "peer",
+        "reason",
+        "violation",
+    )
 
     def __init__(
         self, front: Front, ingest: Ingest, rights: Rights, config: BrokerConfig, now: Callable[[], float]
@@ -85,7 +111,9 @@ class Connection(asyncio.Protocol):
         """How the client broke the protocol; empty if it did not."""
         self.began_s = self.heard_s = now()
         """When the connection was made, and when the client was last heard of (monotonic seconds)."""
-        self.closed = asyncio.Event()
+        self.is_closed = False
+        """Whether the socket is closed, and not only about to be."""
+        self._closed: asyncio.Event | None = None
 
     # --- what the socket tells ---
 
@@ -119,7 +147,9 @@ class Connection(asyncio.Protocol):
             self.reason = f"connection lost: {exc}"
         self._ingest.forget(self)
         self._buffer.clear()
-        self.closed.set()
+        self.is_closed = True
+        if self._closed is not None:
+            self._closed.set()
         self._front.closed(self)
 
     def pause_writing(self) -> None:
@@ -179,6 +209,13 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self.reason = reason
             self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Return when the socket is closed."""
+        if not self.is_closed:
+            if self._closed is None:  # not before it is needed: it takes as much memory as all the rest
+                self._closed = asyncio.Event()
+            await self._closed.wait()
 
     @property
     def is_held_up(self) -> bool:
@@ -307,10 +344,10 @@ class Connection(asyncio.Protocol):
         else:
             _expect_empty(body)
             self.left_cleanly = True
-        self._held = not self.left_cleanly
-        self._front.control(self, packet)
-        if self.left_cleanly:
             self.close("disconnected by the client")
+            return
+        self._held = True
+        self._front.control(self, packet)
 
     # --- backpressure ---
 

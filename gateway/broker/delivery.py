@@ -99,10 +99,12 @@ class Delivery:
 
     def send_retained(self, client_id: str, topic_filter: str, qos: int) -> None:
         """Send the retained messages that a new subscription matches (section 3.3.1.3)."""
+        wanted = [message for message in list(self._retained.values()) if matches(topic_filter, message.topic)]
+        if not wanted:
+            return
         outbox = self.outbox(client_id)
-        for message in list(self._retained.values()):
-            if matches(topic_filter, message.topic):
-                outbox.add(Message(message.topic, message.payload, min(qos, message.qos), retain=True))
+        for message in wanted:
+            outbox.add(Message(message.topic, message.payload, min(qos, message.qos), retain=True))
         outbox.flush()
 
     def deliver(self, events: Sequence[Event]) -> None:

@@ -37,87 +37,50 @@ _SUBSCRIPTION_FAILED = 0x80
 logger = logging.getLogger(__name__)
 
 
-class Pipe(ReaderAdapter):
-    """Bytes on their way from our connection to amqtt."""
+class Exchange(ReaderAdapter, WriterAdapter):
+    """One request of a client and its answer; amqtt takes it for a connection from CONNECT to its end."""
 
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._ended = False
-        self._more = asyncio.Event()
-
-    def feed(self, data: bytes) -> None:
-        """Hand over one whole packet."""
-        self._bytes += data
-        self._more.set()
-
-    def feed_eof(self) -> None:
-        """The client is gone."""
-        self._ended = True
-        self._more.set()
+    def __init__(self, request: bytes, answers: int, send: Callable[[bytes], None]) -> None:
+        """Say `request`, pass on the last of so many `answers` to `send`, and hang up."""
+        self._bytes = bytearray(request)
+        self._answers = answers
+        self._send = send
+        self._ended = asyncio.Event()
 
     async def read(self, n: int = -1) -> bytes:
         """Up to `n` bytes; empty at the end."""
-        while len(self._bytes) < n and not self._ended:
-            self._more.clear()
-            await self._more.wait()
-        if self._ended:  # amqtt begins to read a moment before it begins to wait for the end, and would miss it
+        if len(self._bytes) < n:
+            await self._ended.wait()
+            # amqtt begins to read a moment before it begins to wait for the end, and would miss it
             await asyncio.sleep(0)
         data = bytes(self._bytes[:n])
         del self._bytes[:n]
         return data
 
-
-class Answer(WriterAdapter):
-    """Bytes on their way from amqtt to our connection."""
-
-    def __init__(self, send: Callable[[bytes], None], peer: tuple[str, int]) -> None:
-        self._send = send
-        self._peer = peer
+    def feed_eof(self) -> None:
+        """Hang up."""
+        self._ended.set()
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the connection."""
-        self._send(data)
+        """Take a packet of amqtt."""
+        self._answers -= 1
+        if not self._answers:
+            self._send(data)
+            self.feed_eof()
 
     async def drain(self) -> None:
         """Nothing to wait for: what amqtt sends is one answer to one packet."""
 
     def get_peer_info(self) -> tuple[str, int]:
-        """Address and port of the client."""
-        return self._peer
+        """Not told: amqtt would only log it."""
+        return ("", 0)
 
     def get_ssl_info(self) -> ssl.SSLObject | None:
         """None: encryption ends in our listener."""
         return None
 
     async def close(self) -> None:
-        """The connection is closed by its owner when `Sessions.serve` returns."""
-
-
-class ConnectionState:
-    """Whether a session's client is connected: in place of amqtt's state machine, which takes 17 KB a session."""
-
-    __slots__ = ("state",)
-
-    def __init__(self) -> None:
-        self.state = "new"
-
-    def connect(self) -> None:
-        """The client has come.
-
-        Raises:
-            ValueError: it is here already, as far as is known; amqtt then takes over.
-        """
-        if self.is_connected():
-            raise ValueError("connected already")
-        self.state = "connected"
-
-    def disconnect(self) -> None:
-        """The client has gone."""
-        self.state = "disconnected"
-
-    def is_connected(self) -> bool:
-        """Whether it is here."""
-        return self.state == "connected"
+        """The connection is closed by its owner."""
 
 
 class Sessions(amqtt.broker.Broker):
@@ -136,10 +99,6 @@ class Sessions(amqtt.broker.Broker):
         """Start amqtt and bring back the persistent sessions of the last run."""
         await self.start()
         for client_id, subscriptions in self._log.sessions().items():
-            handler, session = self.create_offline_session(client_id)
-            session.transitions = ConnectionState()
-            session.clean_session = False
-            self._sessions[client_id] = (session, handler)
             self._kept.add(client_id)
             for topic_filter, qos in subscriptions.items():
                 self._delivery.subscribe(client_id, topic_filter, qos)
@@ -148,8 +107,8 @@ class Sessions(amqtt.broker.Broker):
         """Stop amqtt; persistent sessions stay in `state.db`."""
         await self.shutdown()
 
-    async def begin(self, client_id: str, *, clean_session: bool) -> None:
-        """Prepare a client's session, before amqtt is told of the client.
+    async def begin(self, client_id: str, *, clean_session: bool) -> bytes:
+        """Begin a client's session, or go on with it; returns the CONNACK.
 
         Raises:
             LogError: the disk did not take the change; the client must be turned away.
@@ -159,30 +118,37 @@ class Sessions(amqtt.broker.Broker):
             if client_id in self._kept:
                 await self._log.drop_session(client_id)
                 self._kept.discard(client_id)
-        elif client_id not in self._kept:
+            return packets.write_connack(packets.ACCEPTED)
+        answer: list[bytes] = []
+        await self._exchange(client_id, b"", 1, answer.append)
+        if client_id not in self._kept:
             await self._log.keep_session(client_id, {})
             self._kept.add(client_id)
+        return b"".join(answer)
 
-    async def serve(self, client_id: str, pipe: Pipe, answer: Answer, *, clean_session: bool) -> None:
-        """Keep an admitted client's session until it disconnects; the first answer is the CONNACK."""
-        pipe.feed(packets.write_connect(client_id, clean_session=clean_session))
+    async def ask(self, client_id: str, request: bytes, send: Callable[[bytes], None]) -> None:
+        """Have a SUBSCRIBE or UNSUBSCRIBE of a client answered; `send` gets SUBACK or UNSUBACK.
+
+        Retained messages that a new subscription matches are on their way when this returns.
+        """
+        await self._exchange(client_id, request, 2, send)
+
+    async def _exchange(self, client_id: str, request: bytes, answers: int, send: Callable[[bytes], None]) -> None:
+        """Engage amqtt for one request. Between requests it knows nothing of the client, which then costs nothing."""
+        kept = client_id in self._kept
+        if kept:
+            handler, session = self.create_offline_session(client_id)
+            self._sessions[client_id] = (session, handler)
+        exchange = Exchange(packets.write_connect(client_id, clean_session=not kept) + request, answers, send)
         try:
-            await self.external_connected(pipe, answer, _LISTENER)
+            await self.external_connected(exchange, exchange, _LISTENER)
         except (AMQTTError, MQTTError, NoDataError) as error:
             logger.warning("a session ended with an error", extra={"client_id": client_id, "reason": str(error)})
         finally:
-            if clean_session:  # amqtt would keep it for a while, and pass it off as a persistent one
-                await self._delete_session(client_id)
+            exchange.feed_eof()
+            self._sessions.pop(client_id, None)
 
     # --- what replaces parts of amqtt; the names are amqtt's ---
-
-    async def _initialize_client_session(
-        self, reader: Pipe, writer: Answer, remote_address: str, remote_port: int
-    ) -> tuple[object, Session]:
-        handler, session = await super()._initialize_client_session(reader, writer, remote_address, remote_port)
-        if not isinstance(session.transitions, ConnectionState):
-            session.transitions = ConnectionState()
-        return handler, session
 
     async def _authenticate(self, session: Session, _: ListenerConfig) -> bool:
         """The client was authenticated before amqtt heard of it."""
@@ -214,7 +180,7 @@ class Sessions(amqtt.broker.Broker):
         await super()._handle_unsubscription(client_session, handler, waiter)
 
     async def _del_all_subscriptions(self, session: Session) -> None:
-        """Done in `begin`, and for clean sessions when the connection ends."""
+        """They outlive the exchange; `begin` and whoever sees a clean session end forget them."""
 
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session

@@ -104,4 +104,4 @@ async def test_a_device_that_never_reads_again_is_closed_when_its_keep_alive_is_
     connection = site.connection()
     connection.pause_writing()
     site.broker._sweep(connection.heard_s + 10 * _KEEP_ALIVE_FACTOR + 1)
-    await until(connection.closed.is_set)
+    await until(lambda: connection.is_closed)

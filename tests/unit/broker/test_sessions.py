@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-import re
 import sqlite3
 import tomllib
 from pathlib import Path
@@ -17,9 +16,8 @@ from typing import TYPE_CHECKING
 import amqtt.broker
 import pytest
 from amqtt.contexts import ListenerType
-from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 
-from gateway.broker.sessions import ConnectionState, Sessions
+from gateway.broker.sessions import Sessions
 from tests.unit.broker import wire
 from tests.unit.broker.site import Site, held_state, until
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 OVERRIDDEN = {
-    "_initialize_client_session": ["self", "reader", "writer", "remote_address", "remote_port"],
     "_authenticate": ["self", "session", "_"],
     "add_subscription": ["self", "subscription", "session"],
     "_del_subscription": ["self", "a_filter", "session"],
@@ -43,7 +40,6 @@ CALLED = {
     "shutdown": ["self"],
     "external_connected": ["self", "reader", "writer", "listener_name"],
     "create_offline_session": ["self", "client_id"],
-    "_delete_session": ["self", "client_id"],
 }
 
 
@@ -76,28 +72,22 @@ def test_every_method_of_amqtt_that_we_replace_is_guarded() -> None:
     assert (ours & set(dir(amqtt.broker.Broker))) - set(dir(object)) == set(OVERRIDDEN)
 
 
-def test_the_connection_state_is_all_that_amqtt_asks_of_its_state_machine() -> None:
-    source = inspect.getsource(amqtt.broker) + inspect.getsource(BrokerProtocolHandler)
-    asked = set(re.findall(r"session\.transitions\.(\w+)", source))
-    assert asked == {name for name in dir(ConnectionState) if not name.startswith("_")}
-
-
-def test_a_connection_state_refuses_to_connect_twice_as_the_state_machine_does() -> None:
-    state = ConnectionState()
-    state.connect()
-    with pytest.raises(ValueError, match="connected already"):
-        state.connect()
-    state.disconnect()
-    state.disconnect()
-    assert not state.is_connected()
-    state.connect()
-    assert state.is_connected()
-
-
 async def test_amqtt_listens_nowhere_itself(site: Site) -> None:
     assert ListenerType.EXTERNAL.value == "external"
     assert [type(server) for server in site.sessions._servers.values()] == [amqtt.broker.ExternalServer]
     assert not site.sessions.plugins_manager.plugins
+
+
+async def test_amqtt_knows_a_client_only_while_it_has_something_to_answer(site: Site) -> None:
+    for clean in (True, False):
+        device = await site.connect(f"dev-{clean}", clean=clean)
+        await device.subscribe(("a", 1), ("b/#", 0))
+        device.send(wire.unsubscribe(2, "a"))
+        assert (await device.next()).kind == wire.UNSUBACK
+        await device.ping()
+    await until(lambda: not site.broker._serving)
+    assert site.sessions._sessions == {}
+    assert all(site.delivery.subscriptions(f"dev-{clean}") == {"b/#": 0} for clean in (True, False))
 
 
 async def test_connack_is_the_first_answer_and_a_new_session_is_not_present(site: Site) -> None:
@@ -223,7 +213,7 @@ def assert_nothing_left(site: Site) -> None:
     assert len(site.delivery._index) == 0
     for container in (site.delivery._filters, site.delivery._outboxes, site.delivery._wires, site.delivery._targets):
         assert container == {}
-    for container in (site.broker._clients, site.broker._pipes, site.broker._serving, site.ingest._inbound):
+    for container in (site.broker._clients, site.broker._serving, site.ingest._inbound):
         assert container == {}
     assert stored_sessions(site) == {}
 
@@ -259,7 +249,7 @@ async def test_a_flood_of_subscriptions_waits_in_the_socket_and_not_in_memory(si
     with held_state(site.data_dir):
         device.send(*(wire.subscribe(n, (f"{n}/" + "x" * 60_000, 1)) for n in range(1, count + 1)))
         await until(lambda: not site.connection()._transport.is_reading())
-        assert len(site.broker._pipes[site.connection()]._bytes) < 1_000_000
+        assert len(site.connection()._buffer) < 1_000_000
         assert device.writer.transport.get_write_buffer_size() > 0
         device.abort()
     await until(lambda: not site.broker._connections)

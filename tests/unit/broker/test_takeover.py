@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.unit.broker import wire
 from tests.unit.broker.site import Site, until
-
-if TYPE_CHECKING:
-    from amqtt.session import Session
 
 WILL = ("status/dev", b"gone", 1, False)
 
@@ -40,7 +36,7 @@ async def test_of_many_connections_of_one_client_one_stays(site: Site) -> None:
     devices = [await site.dial() for _ in range(12)]
     for number, device in enumerate(devices):
         device.send(wire.connect("dev", clean=number % 2 == 0))
-    await until(lambda: len(site.broker._connections) == 1 and len(site.broker._serving) == 1)
+    await until(lambda: len(site.broker._connections) == 1 and not site.broker._serving)
     await until(lambda: site.connection().connect is not None)
     by_port = {device.writer.get_extra_info("sockname")[1]: device for device in devices}
     alive = by_port[site.connection().peer[1]]
@@ -86,25 +82,26 @@ async def test_a_first_connection_that_takes_nothing_more_is_cut(site: Site, mon
     while not connection.owed_bytes():
         connection.send(bytes(1_000_000))
     second = await site.connect()
-    assert connection.closed.is_set()
+    assert connection.is_closed
     await second.ping()
 
 
 async def test_a_session_that_does_not_end_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.broker.broker._CLOSE_TIMEOUT_S", 0.05)
-    serve = site.sessions.serve
+    ask = site.sessions.ask
 
-    async def lingering(*arguments: object, **options: object) -> None:
-        await serve(*arguments, **options)
+    async def lingering(*arguments: object) -> None:
+        await ask(*arguments)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(site.sessions, "serve", lingering)
+    monkeypatch.setattr(site.sessions, "ask", lingering)
     first = await site.connect()
-    monkeypatch.setattr(site.sessions, "serve", serve)
+    await first.subscribe(("a", 0))
+    monkeypatch.setattr(site.sessions, "ask", ask)
     second = await site.connect()
     assert await first.rest() == b""
     await second.subscribe(("a", 0))
-    await until(lambda: len(site.broker._serving) == 1)
+    await until(lambda: not site.broker._serving)
 
 
 @pytest.mark.parametrize("clean", [True, False])
@@ -112,20 +109,20 @@ async def test_a_connack_that_comes_too_late_admits_nobody(
     site: Site, monkeypatch: pytest.MonkeyPatch, clean: bool
 ) -> None:
     """The client vanishes while the session engine is at work on its CONNECT."""
-    authenticate = site.sessions._authenticate
+    begin = site.sessions.begin
 
-    async def vanishing(session: Session, listener: object) -> bool:
+    async def vanishing(client_id: str, **options: object) -> bytes:
         connection = site.connection()
         connection.abort("test")
-        await connection.closed.wait()
-        return bool(await authenticate(session, listener))
+        await connection.wait_closed()
+        return bytes(await begin(client_id, **options))
 
-    monkeypatch.setattr(site.sessions, "_authenticate", vanishing)
+    monkeypatch.setattr(site.sessions, "begin", vanishing)
     device = await site.dial()
     device.send(wire.connect("dev", clean=clean, will=WILL))
     assert await device.rest() == b""
     await site.quiet()
-    assert (site.broker._clients, site.broker._pipes, site.delivery._wires) == ({}, {}, {})
+    assert (site.broker._clients, site.delivery._wires) == ({}, {})
     assert await site.events() == []
 
 
@@ -137,6 +134,6 @@ async def test_a_client_that_is_gone_as_soon_as_it_has_come_leaves_nothing_behin
         await device.close()
     await until(lambda: not site.broker._connections)
     await until(lambda: not site.broker._serving)
-    assert (site.broker._clients, site.broker._pipes, site.delivery._wires) == ({}, {}, {})
+    assert (site.broker._clients, site.delivery._wires) == ({}, {})
     assert site.sessions._sessions == {}
     assert len(site.delivery._index) == 0
