@@ -1,24 +1,54 @@
-"""The raw envelope: topic and payload as they came, and beside them what names an event. Pure."""
+"""The raw envelope: topic and payload as they came, and beside them what names an event. Pure.
+
+An event is sent with `id`, `time`, `source`, `device` and `clockquality`. The time is what `TrueTime` says when the
+event is sent, asked once for each try: an event that is sent again after the clock was set may carry a better time
+under the same id.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from gateway.event import Event
 
 
+class TrueTime(Protocol):
+    """Knows when an event really came, and how sure that is."""
+
+    def of(self, event: Event) -> tuple[int, str]:
+        """Nanoseconds since 1970 (UTC) to be sent, not negative, and the quality of the clock behind them.
+
+        The quality is `synced`: the clock was set when the event came; `corrected`: it was set later, and the time was
+        worked out from that; `unsynced`: it has never been set since, and the time may be wrong by years.
+        Called in the loop for every event that is sent; it must not wait for anything.
+        """
+        ...
+
+
+class ReceiveTime:
+    """Takes every clock for set: the time is that of receipt."""
+
+    def of(self, event: Event) -> tuple[int, str]:
+        """The time of receipt, as `synced`."""
+        return event.received_ns, "synced"
+
+
+RECEIVE_TIME = ReceiveTime()
+
+
 @lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
+def second_text(seconds: int) -> str:
+    """Seconds since 1970 as RFC 3339 in UTC, without the zone, e.g. `2026-11-23T04:05:16`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def time_text(wall_ns: int) -> str:
     """RFC 3339 in UTC with microseconds, e.g. `2026-11-23T04:05:16.000001Z`; the rest is cut off, not rounded."""
     seconds, rest_ns = divmod(wall_ns, 1_000_000_000)
-    return f"{_second(seconds)}.{rest_ns // 1000:06d}Z"
+    return f"{second_text(seconds)}.{rest_ns // 1000:06d}Z"
 
 
 class RawEnvelope:
@@ -27,17 +57,22 @@ class RawEnvelope:
     Args:
         gateway_id: id of this gateway, names the source of the event.
         log_id: id of the event log; with `seq` it names an event once and for all, on every try the same.
+        true_time: tells the time of an event.
     """
 
-    def __init__(self, *, gateway_id: str, log_id: str) -> None:
-        self._source = f"urn:gateway:{gateway_id}"
-        self._prefix = f"{log_id}."
+    def __init__(self, *, gateway_id: str, log_id: str, true_time: TrueTime = RECEIVE_TIME) -> None:
+        self.source = f"urn:gateway:{gateway_id}"
+        self.id_prefix = f"{log_id}."
+        """An event's id is this and its seq."""
+        self.true_time = true_time
 
     def properties(self, event: Event) -> list[tuple[str, str]]:
-        """Id, time of receipt, source and device of `event`, in the order they are sent."""
+        """Id, time, source, device and clock quality of `event`, in the order they are sent."""
+        true_ns, quality = self.true_time.of(event)
         return [
-            ("id", f"{self._prefix}{event.seq}"),
-            ("time", time_text(event.received_ns)),
-            ("source", self._source),
+            ("id", f"{self.id_prefix}{event.seq}"),
+            ("time", time_text(true_ns)),
+            ("source", self.source),
             ("device", event.client_id),
+            ("clockquality", quality),
         ]

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from gateway.forward.envelope import RECEIVE_TIME, RawEnvelope
 from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
 
 if TYPE_CHECKING:
+    from gateway.forward.envelope import TrueTime
     from gateway.forward.upstream import Upstream
 
 AnyUpstreamConfig: TypeAlias = MqttUpstreamConfig
 """Any `[upstreams.<name>]` section; `type` tells which."""
 
 
-def build(config: AnyUpstreamConfig, *, name: str, gateway_id: str, log_id: str) -> Upstream:
+def build(
+    config: AnyUpstreamConfig, *, name: str, gateway_id: str, log_id: str, true_time: TrueTime = RECEIVE_TIME
+) -> Upstream:
     """The upstream that `config` describes; it is not connected yet.
 
     Args:
@@ -24,7 +28,9 @@ def build(config: AnyUpstreamConfig, *, name: str, gateway_id: str, log_id: str)
         name: of the upstream.
         gateway_id: names the source of the events.
         log_id: first part of an event's id.
+        true_time: tells the time that an event is sent with.
     """
+    envelope = RawEnvelope(gateway_id=gateway_id, log_id=log_id, true_time=true_time)
     match config:
         case MqttUpstreamConfig():
-            return MqttUpstream(config, name=name, gateway_id=gateway_id, log_id=log_id)
+            return MqttUpstream(config, envelope, client_id=f"{gateway_id}-{name}")

@@ -1,7 +1,7 @@
 """An MQTT server as upstream: MQTT 5 or 3.1.1, QoS 1, pipelined, clean start.
 
-With MQTT 5 an event carries the user properties `id`, `time`, `source` and `device`, and the server can refuse one.
-With 3.1.1 it carries none, and what a server drops for its own reasons it acknowledges like everything else.
+With MQTT 5 an event carries the user properties `id`, `time`, `source`, `device` and `clockquality`, and the server can
+refuse one. With 3.1.1 it carries none, and what a server drops for its own reasons it acknowledges all the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from gateway.errors import Blocked, Unreachable
 from gateway.forward.config import UpstreamConfig
-from gateway.forward.envelope import RawEnvelope
 from gateway.upstreams.mqtt_client import MqttConnection
 from gateway.upstreams.mqtt_session import INFLIGHT_MAX, PACKET_BYTES_MAX, Login, Session
 from gateway.upstreams.mqtt_v5 import Mqtt5
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.errors import DeliveryError
     from gateway.event import Event
+    from gateway.forward.envelope import RawEnvelope
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -109,15 +109,13 @@ class MqttUpstream:
 
     Args:
         config: its section of the configuration.
-        name: of the upstream.
-        gateway_id: names the source of the events.
-        log_id: first part of an event's id.
+        envelope: names the events.
+        client_id: to log in under, if the configuration names none.
     """
 
-    def __init__(self, config: MqttUpstreamConfig, *, name: str, gateway_id: str, log_id: str) -> None:
+    def __init__(self, config: MqttUpstreamConfig, envelope: RawEnvelope, *, client_id: str) -> None:
         self._config = config
-        self._client_id = config.client_id or f"{gateway_id}-{name}"
-        envelope = RawEnvelope(gateway_id=gateway_id, log_id=log_id)
+        self._client_id = config.client_id or client_id
         self._dialect = Mqtt5(envelope) if config.version == "5" else Mqtt311()
         self._limits = Session(
             inflight_max=config.inflight_max,

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.errors import Blocked, Refused
 from gateway.event import Event
+from gateway.forward.envelope import RawEnvelope
 from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def make_events(count: int, payload: bytes = b"x") -> list[Event]:
 
 def make_upstream(url: str, **keys: object) -> MqttUpstream:
     config = MqttUpstreamConfig.model_validate({"type": "mqtt", "url": url} | keys)
-    return MqttUpstream(config, name="cloud", gateway_id="hub", log_id="01J")
+    return MqttUpstream(config, RawEnvelope(gateway_id="hub", log_id="01J"), client_id="hub-cloud")
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,9 @@ from gateway.forward import backoff, selection
 from gateway.forward.envelope import RawEnvelope, time_text
 from gateway.forward.selection import Selection
 from tests.unit.forward.forward_fakes import make_config, make_event
+
+if TYPE_CHECKING:
+    from gateway.event import Event
 
 
 def test_wait_doubles_up_to_its_limit() -> None:
@@ -50,7 +54,18 @@ def test_raw_envelope_names_the_event() -> None:
         ("time", "2023-11-14T22:13:20.000000Z"),
         ("source", "urn:gateway:greenhouse-7"),
         ("device", "dev"),
+        ("clockquality", "synced"),
     ]
+
+
+def test_raw_envelope_says_the_true_time_and_how_sure_it_is() -> None:
+    class LateClock:
+        def of(self, event: Event) -> tuple[int, str]:
+            return event.received_ns + 1_500_000_000, "corrected"
+
+    envelope = RawEnvelope(gateway_id="greenhouse-7", log_id="01J", true_time=LateClock())
+    properties = dict(envelope.properties(make_event(42)))
+    assert (properties["time"], properties["clockquality"]) == ("2023-11-14T22:13:21.500000Z", "corrected")
 
 
 @pytest.mark.parametrize(

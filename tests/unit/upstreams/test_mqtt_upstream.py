@@ -33,6 +33,7 @@ async def test_events_carry_their_name_as_user_properties() -> None:
         "time": "2023-11-14T22:13:20.123456Z",
         "source": "urn:gateway:hub",
         "device": "dev0",
+        "clockquality": "synced",
     }
 
 
