@@ -78,8 +78,10 @@ class Boots:
             return received_ns, SYNCED
         return mono_ns + anchor.offset_ns, CORRECTED
 
-    def age_ns(self, boot_id: str, mono_ns: int, received_ns: int, now_mono_ns: int) -> int:
-        """How old an event is at the least; no step of the wall clock makes one older that was received before it.
+    def age_ns(self, now_mono_ns: int, boot_id: str, mono_ns: int, received_ns: int) -> int:
+        """How old an event is at the least, `now_mono_ns` after this boot.
+
+        No step of the wall clock makes one older that was received before it.
 
         An event of this boot is as old as monotonic time says. One of an earlier boot is older than this boot. How much
         older is believed if the clocks of both were set, by the earliest of the times this boot's clock was set to.

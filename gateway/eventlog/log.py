@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
@@ -269,7 +270,7 @@ class EventLog:
         """
         if len(self._reading.segments) < 2:
             return
-        facts = await self._reading.facts(self.head)
+        facts = await self._reading.facts(self.head, partial(self.boots.age_ns, self._clock.mono_ns()))
         needed_from = 1 + self._cursors.taken_by_all(self.head)
         try:
             await self.flush()
@@ -282,7 +283,6 @@ class EventLog:
             needed_from=needed_from,
             bytes_max=self._config.retention_bytes_max,
             age_s=self._config.retention_age_s,
-            now_ns=self._clock.wall_ns(),
         )
         if gone:
             await self._reading.remove(gone)

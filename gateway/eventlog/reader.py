@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from zlib import crc32
 
 from gateway.errors import LogError
@@ -21,9 +21,14 @@ from gateway.eventlog.retention import SegmentFacts
 from gateway.eventlog.segment import connect_reading, first_seq_of, path_of, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+Stamps: TypeAlias = tuple[str, int, int]
+"""Of an event: boot id, time since boot, and wall clock as it was read."""
+
+_EMPTY_AGE_NS = 2**63 - 1
+"""Nobody misses a segment without events."""
 _NAMES_MAX = 10_000
 _OPEN_SEGMENTS_MAX = 4
 _READ_BYTES_MAX = 8 * 1024 * 1024
@@ -38,6 +43,9 @@ ROWS = """
     FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq"""
 """The events of a segment from one number to another."""
 _BOOT = "SELECT boot_id FROM boots WHERE id = ?"
+_NEWEST = """
+    SELECT boots.boot_id, events.mono_ns, events.received_ns FROM events LEFT JOIN boots ON boots.id = events.boot
+    WHERE seq <= ? ORDER BY seq DESC LIMIT 1"""
 _CLIENT = "SELECT name FROM clients WHERE id = ?"
 _TOPIC = "SELECT name FROM topics WHERE id = ?"
 _HAS_CRC = "SELECT 1 FROM pragma_table_info('events') WHERE name = 'crc'"
@@ -150,15 +158,15 @@ class SegmentReader:
             raise self._failed(error) from error
         return None if low is None else (low, high)
 
-    def newest_ns(self, last_seq: int) -> int:
-        """Receive time of the last event up to `last_seq`; 0 if there is none."""
+    def newest(self, last_seq: int) -> Stamps | None:
+        """The stamps of the last event up to `last_seq`; None if there is none."""
         try:
-            row = self._db.execute(
-                "SELECT received_ns FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (last_seq,)
-            ).fetchone()
+            row = self._db.execute(_NEWEST, (last_seq,)).fetchone()
         except sqlite3.Error as error:
             raise self._failed(error) from error
-        return 0 if row is None else int(row[0])
+        if row is not None and not (type(row[0]) is str and type(row[1]) is type(row[2]) is int):
+            raise self._wrong("its last event is not an event")
+        return row
 
     def close(self) -> None:
         """Let go of the file."""
@@ -237,18 +245,22 @@ class LogReader:
         events = self.read(0, None, 1)
         return events[0] if events else None
 
-    def newest_ns(self, first_seq: int, last_seq: int) -> int:
-        """Receive time of a segment's last event up to `last_seq`; 0 if it is empty."""
-        return self._segment(first_seq).newest_ns(last_seq)
+    def facts(self, head: int, age_ns: Callable[[str, int, int], int]) -> list[SegmentFacts]:
+        """What retention needs to know of each segment of a log that ends at `head`.
 
-    def facts(self, head: int) -> list[SegmentFacts]:
-        """What retention needs to know of each segment of a log that ends at `head`."""
-        segments, found = self.segments, []
-        for index, first in enumerate(segments):
-            last = min(head, last_of(segments, index))
-            size = size_of(path_of(self._folder, first))
-            found.append(SegmentFacts(first, last, size, self.newest_ns(first, last)))
-        return found
+        Args:
+            head: the last event.
+            age_ns: how old an event with these stamps is at the least. A segment is as old as the ones after it.
+        """
+        segments, found, oldest_ns = self.segments, [], 0
+        for index in reversed(range(len(segments))):
+            first, last = segments[index], min(head, last_of(segments, index))
+            stamps = self._segment(first).newest(last)
+            if stamps is not None:
+                oldest_ns = max(oldest_ns, age_ns(*stamps))
+            age_of_it_ns = _EMPTY_AGE_NS if stamps is None else oldest_ns
+            found.append(SegmentFacts(first, last, size_of(path_of(self._folder, first)), age_of_it_ns))
+        return found[::-1]
 
     def forget(self, first_seq: int) -> None:
         """Let go of a segment before it is unlinked."""

@@ -78,13 +78,13 @@ class Reading:
         """
         return await self._call(self._reader.read, after_seq, last_seq, events_max)
 
-    async def facts(self, head: int) -> list[SegmentFacts]:
-        """What retention needs to know of each segment of a log that ends at `head`.
+    async def facts(self, head: int, age_ns: Callable[[str, int, int], int]) -> list[SegmentFacts]:
+        """What retention needs to know of each segment of a log that ends at `head` (see `LogReader.facts`).
 
         Raises:
             LogError: the disk refused.
         """
-        return await self._call(self._reader.facts, head)
+        return await self._call(self._reader.facts, head, age_ns)
 
     def begun(self, first_seq: int | None) -> None:
         """Note that a segment was begun, if one was."""

@@ -14,13 +14,11 @@ class SegmentFacts(NamedTuple):
     first_seq: int
     last_seq: int
     bytes_: int
-    newest_ns: int
-    """Receive time of its last event."""
+    age_ns: int
+    """How old its last event is at the least."""
 
 
-def surplus(
-    segments: Sequence[SegmentFacts], *, needed_from: int, bytes_max: int, age_s: float, now_ns: int
-) -> list[int]:
+def surplus(segments: Sequence[SegmentFacts], *, needed_from: int, bytes_max: int, age_s: float) -> list[int]:
     """First sequence numbers of the segments to remove, oldest first.
 
     The newest segment stays, and so does every one that holds an event at or after `needed_from`, the first event
@@ -30,7 +28,7 @@ def surplus(
     gone = []
     for segment in segments[:-1]:
         too_large = bytes_max > 0 and total > bytes_max
-        too_old = age_s > 0 and now_ns - segment.newest_ns > age_s * 1e9
+        too_old = age_s > 0 and segment.age_ns > age_s * 1e9
         if segment.last_seq >= needed_from or not (too_large or too_old):
             break
         gone.append(segment.first_seq)

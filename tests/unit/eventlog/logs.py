@@ -30,10 +30,10 @@ class HandClock:
     boot_id = "b007b007-0000-4000-8000-000000000001"
 
     def __init__(self) -> None:
-        self.now_ns = 0
+        self.now_ns = self.stepped_ns = 0
 
     def wall_ns(self) -> int:
-        return WALL_NS + self.now_ns
+        return WALL_NS + self.now_ns + self.stepped_ns
 
     def mono_ns(self) -> int:
         return self.now_ns

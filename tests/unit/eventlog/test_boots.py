@@ -91,27 +91,27 @@ def test_a_clock_stepped_without_end_keeps_its_first_and_its_newest_anchors():
 @pytest.mark.parametrize("anchors", [(), ((1, RIGHT_NS),), ((1, RIGHT_NS), (2, RIGHT_NS + YEARS_30))])
 @pytest.mark.parametrize("offset_ns", [0, RIGHT_NS, RIGHT_NS + YEARS_30])
 def test_within_a_boot_an_event_is_as_old_as_monotonic_time_says(anchors, offset_ns):
-    assert boots(*anchors).age_ns(NOW, 40 * S, 40 * S + offset_ns, 100 * S) == 60 * S
+    assert boots(*anchors).age_ns(100 * S, NOW, 40 * S, 40 * S + offset_ns) == 60 * S
 
 
 def test_an_event_of_an_earlier_boot_is_older_than_this_boot():
-    assert boots().age_ns(BEFORE, 40 * S, 0, 100 * S) == 100 * S
-    assert boots((1, RIGHT_NS)).age_ns(BEFORE, 40 * S, 0, 100 * S) == 100 * S
-    assert boots((1, RIGHT_NS), boot_id=BEFORE).age_ns(BEFORE, 40 * S, 0, 100 * S) == 100 * S
+    assert boots().age_ns(100 * S, BEFORE, 40 * S, 0) == 100 * S
+    assert boots((1, RIGHT_NS)).age_ns(100 * S, BEFORE, 40 * S, 0) == 100 * S
+    assert boots((1, RIGHT_NS), boot_id=BEFORE).age_ns(100 * S, BEFORE, 40 * S, 0) == 100 * S
 
 
 def test_with_both_clocks_set_the_age_goes_beyond_a_boot():
     anchors = [(BEFORE, Anchor(1, RIGHT_NS, "kernel")), (NOW, Anchor(1, RIGHT_NS + 5000 * S, "kernel"))]
-    assert Boots(NOW, anchors).age_ns(BEFORE, 40 * S, 0, 100 * S) == (5000 + 100 - 40) * S
+    assert Boots(NOW, anchors).age_ns(100 * S, BEFORE, 40 * S, 0) == (5000 + 100 - 40) * S
 
 
 @pytest.mark.parametrize("step_ns", [YEARS_30, -YEARS_30])
 def test_a_step_makes_no_event_of_an_earlier_boot_older(step_ns):
     anchors = [(BEFORE, Anchor(1, RIGHT_NS, "kernel")), (NOW, Anchor(1, RIGHT_NS + 5000 * S, "kernel"))]
     known = Boots(NOW, anchors)
-    before = known.age_ns(BEFORE, 40 * S, 0, 100 * S)
+    before = known.age_ns(100 * S, BEFORE, 40 * S, 0)
     known.add(Anchor(2, RIGHT_NS + 5000 * S + step_ns, "kernel"))
-    assert 100 * S <= known.age_ns(BEFORE, 40 * S, 0, 100 * S) <= before
+    assert 100 * S <= known.age_ns(100 * S, BEFORE, 40 * S, 0) <= before
 
 
 # --- on disk ---

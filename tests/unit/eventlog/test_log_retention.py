@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 
+from gateway.clock import Anchor
 from gateway.errors import LogError
 from gateway.eventlog import segment
 from gateway.eventlog.state import path_of
 from tests.unit.eventlog.logs import (
     CLOUD,
+    WALL_NS,
     HandClock,
     execute,
     fill,
@@ -62,6 +64,20 @@ async def test_old_segments_go_and_the_newest_stays(tmp_path):
         assert log.head == 10
     async with opened(tmp_path) as log:
         assert put(log) == 11
+
+
+@pytest.mark.parametrize("years", [30, -30])
+async def test_no_step_of_the_wall_clock_makes_a_segment_old(tmp_path, years):
+    clock = HandClock()
+    async with opened(tmp_path, clock=clock, retention_bytes_max=0, retention_age_s=100) as log:
+        await fill(log, 10)
+        log.advance(CLOUD, 10)
+        before = firsts(tmp_path)
+        await log.keep_anchor(Anchor(1, WALL_NS, "kernel"))
+        clock.stepped_ns = years * 365 * 86_400 * 10**9
+        await log.keep_anchor(Anchor(2, WALL_NS + clock.stepped_ns, "kernel"))
+        await log.retain()
+        assert firsts(tmp_path) == before
 
 
 async def test_a_log_without_upstreams_is_bounded_too(tmp_path):

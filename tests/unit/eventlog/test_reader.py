@@ -84,11 +84,19 @@ def test_what_was_removed_is_passed_over(folder):
         assert reader.oldest() == event(11)
 
 
+def stamps(reader, head):
+    """Of the last event of each segment, the newest segment first."""
+    asked = []
+    reader.facts(head, lambda *each: asked.append(each) or 0)
+    return asked
+
+
 def test_a_segment_ends_where_the_next_begins_whatever_its_file_holds(folder):
     store(folder, 24, [event(24, b"second attempt"), event(25, b"second attempt"), event(26)])
     with closing(LogReader(folder)) as reader:
         assert [each.payload for each in reader.scan(22)] == [b"x", b"second attempt", b"second attempt", b"x"]
-        assert reader.newest_ns(21, 23) == event(23).received_ns
+        received = [received_ns for _, _, received_ns in stamps(reader, 26)]
+        assert received == [event(seq).received_ns for seq in (26, 23, 20, 10)]
 
 
 def test_an_empty_newest_segment_hides_what_the_one_before_holds_beyond_it(folder):
@@ -200,10 +208,18 @@ def test_reading_beside_writing_gives_every_event_once_and_whole(tmp_path):
     assert all(each.payload == b"%d" % (each.seq - (each.seq - 1) % 5) * 50 for each in seen)
 
 
-def test_receive_time_of_the_newest_event_up_to_a_number(reader):
-    assert reader.newest_ns(11, 20) == event(20).received_ns
-    assert reader.newest_ns(11, 13) == event(13).received_ns
-    assert reader.newest_ns(11, 10) == 0
+def test_a_segment_is_as_old_as_its_last_event_and_as_any_segment_after_it(reader):
+    ages = {event(10).received_ns: 50, event(20).received_ns: 90, event(25).received_ns: 70}
+    asked = []
+
+    def age_ns(boot_id, mono_ns, received_ns):
+        asked.append((boot_id, mono_ns))
+        return ages[received_ns]
+
+    assert [facts.age_ns for facts in reader.facts(25, age_ns)] == [90, 90, 70]
+    assert asked == [(event(seq).boot_id, event(seq).mono_ns) for seq in (25, 20, 10)]
+    ages[event(23).received_ns] = 5
+    assert [facts.age_ns for facts in reader.facts(23, age_ns)] == [90, 90, 5]
 
 
 def test_a_forgotten_segment_is_opened_anew(folder, reader):
@@ -220,7 +236,7 @@ def test_a_forgotten_segment_is_opened_anew(folder, reader):
     [
         lambda reader: reader.read(0, None, 10),
         lambda reader: reader.head(),
-        lambda reader: reader.newest_ns(1, 10),
+        lambda reader: reader.facts(10, lambda *_: 0),
         lambda reader: reader.oldest(),
     ],
 )
