@@ -1,0 +1,389 @@
+"""Sessions and wills (sections 3.1.2.4, 3.1.2.5, 3.1.4, 4.1, 4.4)."""
+
+from __future__ import annotations
+
+from tests.conformance.broker.steps import (
+    CASE,
+    Alive,
+    Answer,
+    Case,
+    Closed,
+    Distinct,
+    Fence,
+    Step,
+    Vanish,
+    case,
+    connack,
+    connect,
+    delivery,
+    expect,
+    join,
+    leave,
+    listening,
+    publish,
+    send,
+    suback,
+    subscribe,
+    subscribe_packet,
+    take,
+    tell,
+    unsubscribe,
+)
+from tests.site.raw_client import PUBCOMP, PUBREC, PUBREL, acknowledge
+
+
+def _come_back(who: str = "a", **options: object) -> list[Step]:
+    return join(who, clean=False, present=True, **options)
+
+
+SESSIONS: list[Case] = [
+    case(
+        "a first persistent session is not present",
+        "3.1.2-4 3.2.2-3",
+        [*join("a", clean=False), Alive("a")],
+    ),
+    case(
+        "a persistent session is present after DISCONNECT",
+        "3.1.2-4 3.2.2-2 4.1.0-1",
+        [*join("a", clean=False), *leave("a"), *_come_back(), Alive("a")],
+    ),
+    case(
+        "a persistent session is present after a lost connection",
+        "3.1.2-4 3.2.2-2",
+        [*join("a", clean=False), Vanish("a"), *_come_back(), Alive("a")],
+    ),
+    case(
+        "a persistent session is present again and again",
+        "3.1.2-4 3.2.2-2",
+        [*join("a", clean=False), *leave("a"), *_come_back(), *leave("a"), *_come_back(), *leave("a"), *_come_back()],
+    ),
+    case(
+        "a clean session leaves nothing",
+        "3.1.2-6 3.2.2-3",
+        [*join("a"), *subscribe("a", ("t", 1)), *leave("a"), *join("a", clean=False)],
+        [*join("b"), *tell("b", "t"), Alive("a")],
+    ),
+    case(
+        "a clean session whose connection was lost leaves nothing",
+        "3.1.2-6 3.2.2-3",
+        [*join("a"), *subscribe("a", ("t", 1)), Alive("a"), Vanish("a"), *join("b"), *tell("b", "t")],
+        [*join("a", clean=False), *tell("b", "t"), Alive("a")],
+    ),
+    case(
+        "a clean session discards a persistent one",
+        "3.1.2-6 3.2.2-1 3.1.4-3",
+        [*join("a", clean=False), *subscribe("a", ("t", 1)), *leave("a"), *join("a"), *leave("a")],
+        [*join("a", clean=False), *join("b"), *tell("b", "t"), Alive("a")],
+    ),
+    case(
+        "a clean session does not get what waited for the persistent one",
+        "3.1.2-6 3.2.2-1",
+        [*join("a", clean=False), *subscribe("a", ("t", 1)), *leave("a"), *join("b"), *tell("b", "t")],
+        [*join("a"), Alive("a")],
+    ),
+    case(
+        "subscriptions come back with their session",
+        "3.1.2-4 4.1.0-1",
+        [*join("a", clean=False), *subscribe("a", ("t", 1), ("u/+", 0)), *leave("a"), *_come_back()],
+        [*join("b"), *tell("b", "t", b"1"), expect("a", delivery("t", b"1", 1))],
+        [*tell("b", "u/x", b"2"), expect("a", delivery("u/x", b"2"))],
+    ),
+    case(
+        "a subscription that was given up does not come back",
+        "3.1.2-4 3.10.4-2",
+        [*join("a", clean=False), *subscribe("a", ("t", 1)), *unsubscribe("a", "t"), *leave("a"), *_come_back()],
+        [*join("b"), *tell("b", "t"), Alive("a")],
+    ),
+    *(
+        case(
+            f"QoS {qos} waits for an absent client, in order",
+            "3.1.2-5 4.5.0-1 4.6.0-6",
+            [*join("a", clean=False), *subscribe("a", ("t", qos)), *leave("a"), *join("b")],
+            [step for n in (1, 2, 3) for step in tell("b", "t", b"%d" % n, qos, n)],
+            _come_back(),
+            [expect("a", *(delivery("t", b"%d" % n, qos, name=f"{n}") for n in (1, 2, 3))), Distinct(("1", "2", "3"))],
+            [step for n in (1, 2, 3) for step in take("a", f"{n}", qos)],
+            [Alive("a"), *leave("a"), *_come_back(), Alive("a")],
+        )
+        for qos in (1, 2)
+    ),
+    case(
+        "QoS 1 waits at the QoS that was granted",
+        "3.1.2-5 3.8.4-6",
+        [*join("a", clean=False), *subscribe("a", ("t", 1)), *leave("a"), *join("b"), *tell("b", "t", b"x", 2)],
+        [*_come_back(), expect("a", delivery("t", b"x", 1))],
+    ),
+    case(
+        "what is published to an absent client's given up filter does not wait",
+        "3.10.4-2",
+        [*join("a", clean=False), *subscribe("a", ("t", 1), ("u", 1)), *unsubscribe("a", "t"), *leave("a")],
+        [*join("b"), *tell("b", "t"), *tell("b", "u", b"y"), *_come_back(), expect("a", delivery("u", b"y", 1))],
+    ),
+    case(
+        "sessions are told apart by client id alone",
+        "3.1.3-2",
+        [*join("a", clean=False, username="one"), *subscribe("a", ("t", 0)), *leave("a")],
+        [*_come_back(username="two"), *join("A", clean=False), *join("b"), *tell("b", "t")],
+        [expect("a", delivery("t")), Alive("A")],
+    ),
+    case(
+        "a clean session lasts as long as its connection",
+        "4.1.0-2 3.1.2-6",
+        [*join("a"), *subscribe("a", ("t", 0)), *join("b")],
+        [
+            step
+            for n in range(5)
+            for step in (*tell("b", "t", b"%d" % n), expect("a", delivery("t", b"%d" % n)), Alive("a"))
+        ],
+    ),
+]
+
+_AGAIN = {"duplicate": True}
+
+TAKEOVER: list[Case] = [
+    case(
+        "a second connection of a client id closes the first",
+        "3.1.4-2",
+        [*join("a"), send("b", connect("a")), expect("b", connack()), Closed("a"), Alive("b")],
+    ),
+    case(
+        "a takeover keeps a persistent session",
+        "3.1.4-2 3.1.4-3 3.2.2-2",
+        [*join("a", clean=False), *subscribe("a", ("t", 1)), send("b", connect("a", clean=False))],
+        [
+            expect("b", connack(present=True)),
+            Closed("a"),
+            *join("c"),
+            *tell("c", "t"),
+            expect("b", delivery("t", qos=1)),
+        ],
+    ),
+    case(
+        "a takeover by a clean session discards a persistent one",
+        "3.1.4-2 3.1.4-3 3.1.2-6",
+        [*join("a", clean=False), *subscribe("a", ("t", 1)), send("b", connect("a")), expect("b", connack())],
+        [Closed("a"), *join("c"), *tell("c", "t"), Alive("b")],
+    ),
+    case(
+        "a takeover of a clean session begins anew",
+        "3.1.4-2 3.2.2-3",
+        [*join("a"), *subscribe("a", ("t", 1)), send("b", connect("a", clean=False)), expect("b", connack())],
+        [Closed("a"), *join("c"), *tell("c", "t"), Alive("b")],
+    ),
+    case(
+        "a takeover gets what the first did not acknowledge",
+        "3.1.4-2 4.4.0-1 3.3.1-1",
+        [*join("a", clean=False), *subscribe("a", ("t", 1)), *join("c"), *tell("c", "t")],
+        [expect("a", delivery("t", qos=1, name="1")), send("b", connect("a", clean=False))],
+        [expect("b", connack(present=True), delivery("t", qos=1, duplicate=True, name="1")), Closed("a")],
+    ),
+    case(
+        "a CONNECT that is malformed takes nothing over",
+        "3.1.4-1",
+        [*join("a"), send("b", connect("a")[:-1] + b"\xff"), Closed("b"), Alive("a")],
+    ),
+    case(
+        "a takeover publishes the will of the connection that is closed",
+        "3.1.2-8 3.1.4-2",
+        [
+            *listening(),
+            *join("a", will=(f"{CASE}/w", b"gone", 0, False)),
+            send("b", connect("a")),
+            expect("b", connack()),
+        ],
+        [Closed("a"), expect("s", delivery("w", b"gone")), Alive("b")],
+    ),
+]
+
+REDELIVERY: list[Case] = [
+    *(
+        case(
+            f"QoS {qos} that was not acknowledged comes again with DUP and the same id",
+            "4.4.0-1 3.3.1-1 2.3.1-4 4.3.3-1 4.3.2-1",
+            [*join("a", clean=False), *subscribe("a", ("t", qos)), *join("b"), *tell("b", "t", b"x", qos)],
+            [expect("a", delivery("t", qos=qos, name="1")), Vanish("a"), *_come_back()],
+            [expect("a", delivery("t", qos=qos, name="1", duplicate=True)), *take("a", "1", qos)],
+            [Alive("a"), *leave("a"), *_come_back(), Alive("a")],
+        )
+        for qos in (1, 2)
+    ),
+    case(
+        "what was not acknowledged comes again in order, before what is new",
+        "4.4.0-1 4.6.0-1 4.6.0-6",
+        [*join("a", clean=False), *subscribe("a", ("t", 2)), *join("b")],
+        [*tell("b", "t", b"1", 1), *tell("b", "t", b"2", 2), *tell("b", "t", b"3", 1)],
+        [expect("a", *(delivery("t", b"%d" % n, q, name=f"{n}") for n, q in ((1, 1), (2, 2), (3, 1))))],
+        [Vanish("a"), *tell("b", "t", b"4", 1), *_come_back()],
+        [expect("a", *(delivery("t", b"%d" % n, q, name=f"{n}", duplicate=True) for n, q in ((1, 1), (2, 2), (3, 1))))],
+        [expect("a", delivery("t", b"4", 1, name="4")), Distinct(("1", "2", "3", "4"))],
+    ),
+    case(
+        "what was acknowledged out of order does not come again",
+        "4.4.0-1",
+        [*join("a", clean=False), *subscribe("a", ("t", 1)), *join("b"), *tell("b", "t", b"1"), *tell("b", "t", b"2")],
+        [expect("a", delivery("t", b"1", 1, name="1"), delivery("t", b"2", 1, name="2")), *take("a", "2", 1)],
+        [
+            Alive("a"),
+            *leave("a"),
+            *_come_back(),
+            expect("a", delivery("t", b"1", 1, duplicate=True, name="1")),
+            Alive("a"),
+        ],
+    ),
+    case(
+        "nothing comes again while the connection lasts",
+        "4.4.0-1",
+        [*join("a", clean=False), *subscribe("a", ("t", 1)), *join("b"), *tell("b", "t", b"1")],
+        [expect("a", delivery("t", b"1", 1, name="1")), Alive("a"), *tell("b", "t", b"2")],
+        [expect("a", delivery("t", b"2", 1, name="2")), Alive("a"), Distinct(("1", "2"))],
+    ),
+    case(
+        "PUBREL comes again, the message does not",
+        "4.4.0-1 4.3.3-1",
+        [*join("a", clean=False), *subscribe("a", ("t", 2)), *join("b"), *tell("b", "t", b"x", 2)],
+        [expect("a", delivery("t", qos=2, name="1")), send("a", Answer(PUBREC, "1")), expect("a", Answer(PUBREL, "1"))],
+        [Vanish("a"), *_come_back(), expect("a", Answer(PUBREL, "1")), send("a", Answer(PUBCOMP, "1")), Alive("a")],
+        [*leave("a"), *_come_back(), Alive("a")],
+    ),
+    case(
+        "PUBREC again is answered with PUBREL again",
+        "4.3.3-1",
+        [*join("a", clean=False), *subscribe("a", ("t", 2)), *join("b"), *tell("b", "t", b"x", 2)],
+        [expect("a", delivery("t", qos=2, name="1")), send("a", Answer(PUBREC, "1"), Answer(PUBREC, "1"))],
+        [expect("a", Answer(PUBREL, "1"), Answer(PUBREL, "1")), send("a", Answer(PUBCOMP, "1")), Alive("a")],
+    ),
+    case(
+        "a retained message that was not acknowledged comes again",
+        "4.4.0-1 3.3.1-8",
+        [*join("b"), *tell("b", "t", b"x", 1, retain=True), *join("a", clean=False)],
+        [send("a", subscribe_packet((f"{CASE}/t", 1)))],
+        [expect("a", suback(1), delivery("t", qos=1, retain=True, name="1")), Vanish("a"), *_come_back()],
+        [
+            expect("a", delivery("t", qos=1, retain=True, duplicate=True, name="1")),
+            *tell("b", "t", b"", 1, retain=True),
+        ],
+    ),
+    case(
+        "a QoS 2 message of a client is taken once over two connections",
+        "4.3.3-2 4.4.0-1 3.1.2-4",
+        [
+            *listening(),
+            *join("a", clean=False),
+            send("a", publish("t", b"x", 2, 9)),
+            expect("a", acknowledge(PUBREC, 9)),
+        ],
+        [Vanish("a"), *_come_back(), send("a", publish("t", b"x", 2, 9, duplicate=True))],
+        [expect("a", acknowledge(PUBREC, 9)), send("a", acknowledge(PUBREL, 9)), expect("a", acknowledge(PUBCOMP, 9))],
+        [expect("s", delivery("t")), Fence("s")],
+    ),
+    case(
+        "a clean session forgets which QoS 2 messages it has taken",
+        "3.1.2-6 4.3.3-2",
+        [
+            *listening(),
+            *join("a"),
+            send("a", publish("t", b"1", 2, 9)),
+            expect("a", acknowledge(PUBREC, 9)),
+            Vanish("a"),
+        ],
+        [*join("a"), *tell("a", "t", b"2", 2, 9), expect("s", delivery("t", b"1"), delivery("t", b"2")), Fence("s")],
+    ),
+    case(
+        "PUBREL may come on the next connection",
+        "4.3.3-2 4.4.0-1",
+        [
+            *listening(),
+            *join("a", clean=False),
+            send("a", publish("t", b"x", 2, 9)),
+            expect("a", acknowledge(PUBREC, 9)),
+        ],
+        [Vanish("a"), *_come_back(), send("a", acknowledge(PUBREL, 9)), expect("a", acknowledge(PUBCOMP, 9))],
+        [*tell("a", "t", b"y", 2, 9), expect("s", delivery("t"), delivery("t", b"y")), Fence("s")],
+    ),
+]
+
+
+def _with_will(qos: int = 0, *, retain: bool = False, payload: bytes = b"gone", clean: bool = True) -> list[Step]:
+    return join("a", clean=clean, will=(f"{CASE}/w", payload, qos, retain))
+
+
+_PUBLISHED = expect("s", delivery("w", b"gone"))
+
+WILLS: list[Case] = [
+    case(
+        "a will is published when a connection is reset",
+        "3.1.2-8",
+        [*listening(), *_with_will(), Vanish("a"), _PUBLISHED],
+    ),
+    case(
+        "a will is published when a connection ends without DISCONNECT",
+        "3.1.2-8",
+        [*listening(), *_with_will(), Vanish("a", reset=False), _PUBLISHED],
+    ),
+    case(
+        "a will is published when the client breaks the protocol",
+        "3.1.2-8 4.8.0-1",
+        [*listening(), *_with_will(), send("a", b"\xf0\0"), Closed("a"), _PUBLISHED, Fence("s")],
+    ),
+    case(
+        "a will is published when DISCONNECT is malformed",
+        "3.1.2-8 3.14.1-1",
+        [*listening(), *_with_will(), send("a", b"\xe1\0"), Closed("a"), _PUBLISHED, Fence("s")],
+    ),
+    case(
+        "a will is not published after DISCONNECT",
+        "3.1.2-10 3.14.4-3",
+        [*listening(), *_with_will(), *leave("a"), Fence("s")],
+    ),
+    case(
+        "a will is not published after DISCONNECT although the connection is then reset",
+        "3.14.4-3",
+        [*listening(), *_with_will(), send("a", b"\xe0\0"), Vanish("a"), Fence("s"), Fence("s")],
+    ),
+    case("no will, none published", "3.1.2-12", [*listening(), *join("a"), Vanish("a"), Fence("s"), Fence("s")]),
+    case(
+        "a will is published once",
+        "3.1.2-10",
+        [*listening(), *_with_will(clean=False), Vanish("a"), _PUBLISHED],
+        [*join("a", clean=False, present=True), Vanish("a"), Fence("s"), Fence("s")],
+    ),
+    case(
+        "a later connection brings its own will",
+        "3.1.2-10 3.1.2-8",
+        [*listening(), *_with_will(payload=b"first"), *leave("a"), *_with_will(), Vanish("a"), _PUBLISHED],
+    ),
+    *(
+        case(
+            f"a will of QoS {qos} to a subscriber of QoS 2",
+            "3.1.2-14 3.1.2-9",
+            [*listening(qos=2), *_with_will(qos), Vanish("a"), expect("s", delivery("w", b"gone", qos))],
+        )
+        for qos in (0, 1, 2)
+    ),
+    case(
+        "a will that is not to be retained is not",
+        "3.1.2-16",
+        [*listening(), *_with_will(), Vanish("a"), _PUBLISHED, *join("b"), *subscribe("b", ("w", 0)), Alive("b")],
+    ),
+    case(
+        "a will that is to be retained is",
+        "3.1.2-17 3.3.1-9",
+        [*listening(), *_with_will(1, retain=True), Vanish("a"), _PUBLISHED, Fence("s")],
+        [*join("b"), send("b", subscribe_packet((f"{CASE}/w", 1)))],
+        [expect("b", suback(1), delivery("w", b"gone", 1, retain=True)), *tell("b", "gone"), *tell("b", "x")],
+    ),
+    case(
+        "an empty will that is to be retained clears what was",
+        "3.1.2-17 3.3.1-10",
+        [*listening(), *join("b"), *tell("b", "w", b"old", retain=True), expect("s", delivery("w", b"old"))],
+        [*_with_will(payload=b"", retain=True), Vanish("a"), expect("s", delivery("w", b""))],
+        [*join("c"), *subscribe("c", ("w", 0)), Alive("c")],
+    ),
+    case(
+        "an empty will is published",
+        "3.1.2-8",
+        [*listening(), *_with_will(payload=b""), Vanish("a"), expect("s", delivery("w", b""))],
+    ),
+]
+
+CASES = [*SESSIONS, *TAKEOVER, *REDELIVERY, *WILLS]
