@@ -100,8 +100,8 @@ class Reserved(Protocol):
 
     reserve: Reserve
 
-    def begin_log_anew(self) -> bool:
-        """Have the next transaction written over the beginning of the write-ahead log; whether to try again."""
+    def begin_log_anew(self) -> None:
+        """Have the next transaction written over the beginning of the write-ahead log, if that can be done."""
         ...
 
 
@@ -113,12 +113,16 @@ def with_reserve(write: Callable[Concatenate[S, P], None]) -> Callable[Concatena
 
     @wraps(write)
     def write_somehow(state: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        for make_room in (state.begin_log_anew, state.reserve.give_up):
-            try:
-                return write(state, *args, **kwargs)
-            except DiskFull:
-                if not make_room():
-                    raise
+        try:
+            return write(state, *args, **kwargs)
+        except DiskFull:
+            state.begin_log_anew()
+        try:
+            return write(state, *args, **kwargs)
+        except DiskFull:
+            if not state.reserve.give_up():
+                raise
+        state.begin_log_anew()  # or the log would take all of the room, and the database could never grow
         return write(state, *args, **kwargs)
 
     return write_somehow

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SEQ_MAX = 2**53
 """No log gets this far; a number beyond it is damage."""
+_LOG_PAGES = 64
+"""The write-ahead log is begun anew after so many pages, so that it leaves most of the reserve to the database."""
 _ANCHORS = "SELECT boot_id, mono_ns, offset_ns, source, crc FROM anchors ORDER BY id"
 _FORGET_ANCHORS = """
     DELETE FROM anchors WHERE id <= (SELECT max(id) FROM anchors) - ? OR id IN (
@@ -63,6 +65,8 @@ class State:
         except sqlite3.Error as error:
             self._db.close()
             raise translated(error, path, f"{path} is not a usable state database: {error}") from error
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        self.begin_log_anew()  # so that the database has its size before the disk is full
 
     def check(self) -> None:
         """Look whether everything in the file is what was written.
@@ -187,11 +191,10 @@ class State:
     def _look(self, sql: str, *values: str) -> list[Any]:
         return _rows(self._db, self.path, sql, *values)
 
-    def begin_log_anew(self) -> bool:
+    def begin_log_anew(self) -> None:
         """Have the next transaction written over the beginning of the write-ahead log, unless somebody reads it."""
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error):  # also what it could not finish made room
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        return True  # also if it failed: what it got done is room
 
     @with_reserve
     def _write(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:

@@ -17,7 +17,8 @@ from tests.powercut.recorder import REFUSALS, SYNCS, WRITES
 from tests.powercut.story import cut, tell
 from tests.powercut.verdict import open_log
 from tests.site.ports import wait_for
-from tests.site.raw_client import PINGRESP, PUBACK, RawClient, packet, publish
+from tests.site.publisher import Publisher
+from tests.site.raw_client import RawClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,46 +79,14 @@ def cases() -> list[Case]:
     ]
 
 
-class Publisher:
-    """A device that stays connected and counts what is acknowledged."""
-
-    def __init__(self, client: RawClient, name: str = "device") -> None:
-        self.client = client.join(name)
-        self.name = name
-        self.sent = 0
-        self.acknowledged = 0
-
-    def send(self) -> None:
-        self.sent += 1
-        payload = f"{self.name} {self.sent} ".encode().ljust(1000, b".")
-        self.client.send(publish(f"{self.name}/t", payload, 1, self.sent))
-
-    def ping(self) -> None:
-        """Everything that was to be told before is told when this returns: the connection lives."""
-        self.client.send(packet(0xC0))
-        while self._take() != PINGRESP:
-            pass
-
-    def wait_acknowledged(self) -> None:
-        while self.acknowledged < self.sent:
-            self._take()
-
-    def send_until_refused(self, card: Card) -> None:
-        """One event after the other is acknowledged, until the card refuses something."""
-        while not card.failed:
-            assert self.sent < 5000, "the card was never asked for what it was to refuse"
-            self.send()
-            while self.acknowledged < self.sent and not card.failed:
-                if select.select([self.client.socket], [], [], 0.01)[0]:
-                    self._take()
-
-    def _take(self) -> int:
-        got = self.client.read()
-        assert got is not None, "the connection was closed"
-        if got.kind == PUBACK:
-            self.acknowledged += 1
-            assert got.packet_id == self.acknowledged
-        return got.kind
+def send_until_refused(device: Publisher, card: Card) -> None:
+    """One event after the other is acknowledged, until the card refuses something."""
+    while not card.failed:
+        assert device.sent < 5000, "the card was never asked for what it was to refuse"
+        device.send()
+        while device.acknowledged < device.sent and not card.failed:
+            if select.select([device.client.socket], [], [], 0.01)[0]:
+                device.take()
 
 
 def start(gateway: GatewayProcess, recorder: Recorder) -> None:
@@ -162,7 +131,7 @@ async def test_a_card_that_refuses_gets_no_false_acknowledgement_and_is_used_aga
     with RawClient(gateway.port) as client:
         device = Publisher(client)
         if not card.failed:
-            device.send_until_refused(card)
+            send_until_refused(device, card)
             if case.lasting:
                 refused(gateway, card, device)
             card.heal()

@@ -25,9 +25,8 @@ class Disk:
         self.done: list[str] = []
         self._takes = takes
 
-    def begin_log_anew(self) -> bool:
+    def begin_log_anew(self) -> None:
         self.done.append("anew")
-        return True
 
     @with_reserve
     def write(self, what: str) -> None:
@@ -61,7 +60,7 @@ def test_a_smaller_reserve_gives_room_back_and_one_of_zero_is_removed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("takes", "done"), [(1, ["x"]), (2, ["x", "anew", "x"]), (3, ["x", "anew", "x", "x"])], ids=str
+    ("takes", "done"), [(1, ["x"]), (2, ["x", "anew", "x"]), (3, ["x", "anew", "x", "anew", "x"])], ids=str
 )
 def test_the_log_of_the_state_is_begun_anew_before_the_reserve_is_given_up(tmp_path, takes, done):
     reserve = Reserve(tmp_path / "reserve", BYTES)
