@@ -54,7 +54,13 @@ class Gateway:
             Forwarder(
                 name,
                 upstream,
-                kinds.build(upstream, name=name, gateway_id=config.gateway.id, log_id=self._log.log_id),
+                kinds.build(
+                    upstream,
+                    name=name,
+                    gateway_id=config.gateway.id,
+                    log_id=self._log.log_id,
+                    true_time=self._log.boots,
+                ),
                 self._log,
                 clock,
             )
