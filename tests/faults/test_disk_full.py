@@ -47,6 +47,8 @@ KEEP = LOG + "retention_bytes_max = 0\n"
 REMOVE = LOG + "retention_bytes_max = 1000000\n"
 PAUSE = threading.Event()
 """Never set."""
+SLOW = "inflight_max = 4"
+"""So that cursors move, and are flushed, many times."""
 FILE_BYTES_MAX = 32 * 1024
 """Room for the few pages of the state, and not for a new segment."""
 
@@ -84,7 +86,7 @@ def cloud() -> Iterator[Cloud]:
     gate = threading.Event()
 
     def take(arrival: Arrival) -> bytes:
-        PAUSE.wait(0.0005)  # so that cursors are flushed many times
+        PAUSE.wait(0.001)
         return accept(arrival)
 
     def welcome(_: int) -> bytes:
@@ -145,7 +147,7 @@ def wait_all_acknowledged(devices: list[Publisher]) -> None:
 def test_a_full_disk_gets_room_by_retention_once_the_upstream_takes_events_again(
     disk: Path, gateway_at: Gateways, cloud: Cloud, devices: Callable[[GatewayProcess, str], list[Publisher]]
 ) -> None:
-    gateway = gateway_at(config=REMOVE, upstream_port=cloud.server.port).start()
+    gateway = gateway_at(config=REMOVE, upstream_port=cloud.server.port, upstream_options=SLOW).start()
     fleet = devices(gateway, "a")
     publish_until_refused(gateway, fleet)
     assert acknowledged(fleet) <= stored(gateway)
@@ -165,7 +167,7 @@ def test_a_full_disk_gets_room_by_retention_once_the_upstream_takes_events_again
 def test_cursors_moved_on_a_full_disk_outlive_sigkill_and_room_is_used_as_soon_as_it_is_there(
     disk: Path, gateway_at: Gateways, cloud: Cloud, devices: Callable[[GatewayProcess, str], list[Publisher]]
 ) -> None:
-    gateway = gateway_at(config=KEEP, upstream_port=cloud.server.port)
+    gateway = gateway_at(config=KEEP, upstream_port=cloud.server.port, upstream_options=SLOW)
     for number in range(2):
         (disk / f"ballast-{number}").write_bytes(bytes(BALLAST_BYTES // 2))
     gateway.start()
@@ -209,10 +211,10 @@ def test_cursors_advance_where_no_new_segment_can_be_written(
     gateway_at: Gateways, cloud: Cloud, devices: Callable[[GatewayProcess, str], list[Publisher]]
 ) -> None:
     """A largest size of files stands for the full disk: writes beyond it fail, those before it are taken."""
-    gateway = gateway_at(config=KEEP, upstream_port=cloud.server.port).start()
+    gateway = gateway_at(config=KEEP, upstream_port=cloud.server.port, upstream_options=SLOW).start()
     assert gateway.process is not None
     fleet = devices(gateway, "a")
-    for device in fleet * 100:
+    for device in fleet * 200:
         device.send()
     wait_all_acknowledged(fleet)
     soft, hard = resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE)
