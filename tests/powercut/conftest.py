@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.powercut.recorder import Recorder, build, compiler
+from tests.powercut.recorder import SOURCE, Recorder
+from tests.site.preload import build, compiler
 from tests.site.scripted_upstream import ScriptedUpstream
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler() is None:
         pytest.skip("no C compiler is installed (Debian package gcc): the shim between gateway and disk needs one")
-    return build(tmp_path_factory.mktemp("shim"))
+    return build(SOURCE, tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import mmap
-import shutil
 import struct
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,25 +15,10 @@ if TYPE_CHECKING:
     from tests.powercut.trace import Record
     from tests.site.gateway_process import GatewayProcess
 
-_SOURCE = Path(__file__).with_name("shim.c")
+SOURCE = Path(__file__).with_name("shim.c")
 WRITES: Final = 1
 SYNCS: Final = 2
 REFUSALS: Final = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
-
-
-def compiler() -> str | None:
-    """The C compiler of this machine; None if it has none."""
-    return shutil.which("cc") or shutil.which("gcc")
-
-
-def build(folder: Path) -> Path:
-    """Compile the shim."""
-    library = folder / "shim.so"
-    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
-    command = [compiler() or "cc", *flags, "-o", str(library), str(_SOURCE), "-ldl", "-lpthread"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return library
 
 
 class Card:
