@@ -7,6 +7,7 @@ error: these are troubles that may pass, and stay a plain `LogError`.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -72,6 +73,11 @@ def wal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def shm_of(path: Path) -> Path:
+    """Where SQLite keeps the index of that log."""
+    return path.with_name(path.name + "-shm")
+
+
 def header_fault(path: Path) -> str:
     """What is wrong with the first bytes of a database file (https://sqlite.org/fileformat.html); empty if nothing.
 
@@ -124,7 +130,7 @@ def set_aside(path: Path, folder: Path) -> Path:
     """
     try:
         folder.mkdir(exist_ok=True)
-        to = folder / f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        to = _aside(path, folder)
         for ending in ("-wal", "-shm", ""):
             companion = path.with_name(path.name + ending)
             if companion.exists():
@@ -136,6 +142,29 @@ def set_aside(path: Path, folder: Path) -> Path:
             f"{path} is damaged and cannot be set aside: {error}", "Look at the disk (df, dmesg)."
         ) from error
     return to
+
+
+def copy_aside(path: Path, folder: Path) -> Path:
+    """Copy a database with its write-ahead log into `folder`, named as by `set_aside`; returns where the copy is.
+
+    Raises:
+        LogError: the disk refused.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+        to = _aside(path, folder)
+        for ending in ("-wal", ""):
+            companion = path.with_name(path.name + ending)
+            if companion.exists():
+                shutil.copyfile(companion, to.with_name(to.name + ending))
+        sync_folder(folder)
+    except OSError as error:
+        raise LogError(f"{path} is damaged and cannot be copied: {error}", "Look at the disk (df, dmesg).") from error
+    return to
+
+
+def _aside(path: Path, folder: Path) -> Path:
+    return folder / f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def sync_folder(folder: Path) -> None:

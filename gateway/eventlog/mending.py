@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.errors import LogError
 from gateway.eventlog import damage, losses, salvage
 from gateway.eventlog.losses import Span
-from gateway.eventlog.reader import SALVAGED, SegmentReader
+from gateway.eventlog.reader import SALVAGED, UNSURE_FROM, SegmentReader
 from gateway.eventlog.segment import Segment, path_of
 from gateway.eventlog.state import path_of as state_path_of
-from gateway.eventlog.writer import UNSURE_FROM
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -37,6 +37,11 @@ FLAGS = frozenset({0, 1, 2, 4, 5, 6})
 """QoS, and 4 for RETAIN."""
 SALVAGED = "salvaged"
 """A segment whose meta has this key holds what could be read of a damaged one; numbers in it may have gaps."""
+UNSURE_FROM = "unsure_from"
+"""In the meta of a segment that was begun after a gap: numbers from here up to its name may never have been used."""
+LOST_FROM = "lost_from"
+"""Likewise, but they were used, and the files do not hold them."""
+BEGUN_ABOVE = frozenset({UNSURE_FROM, LOST_FROM})
 
 ROWS = """
     SELECT seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties, crc
@@ -74,7 +79,8 @@ class SegmentReader:
         self._db = connect_reading(path)
         self.path = path
         try:
-            self._may_have_gaps = SALVAGED in self.meta()
+            self.may_have_gaps = SALVAGED in self.meta()
+            """Numbers are missing in it, and that is known."""
             self._read = rows_statement(self._db) + " LIMIT ?"
         except LogError:
             self._db.close()
@@ -101,8 +107,8 @@ class SegmentReader:
         try:
             rows = self._db.execute(self._read, (first_seq, last_seq, events_max))
             for seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties, crc in rows:
-                if seq != expected and not (self._may_have_gaps and seq > expected):
-                    raise self._wrong(f"event {expected} is missing")
+                if seq != expected and not (self.may_have_gaps and seq > expected):
+                    raise self.wrong(f"event {expected} is missing")
                 expected = seq + 1
                 if (
                     type(payload) is not bytes
@@ -110,7 +116,7 @@ class SegmentReader:
                     or type(mono_ns) is not int
                     or flags not in FLAGS
                 ):
-                    raise self._wrong(f"event {seq} is not an event")
+                    raise self.wrong(f"event {seq} is not an event")
                 room -= len(payload)
                 if room < 0 and events:
                     break
@@ -122,7 +128,7 @@ class SegmentReader:
                     if origin is not None or properties is not None:
                         found = checksum.with_rest(found, origin, properties)
                     if found != crc:
-                        raise self._wrong(f"the checksum of event {seq} is wrong")
+                        raise self.wrong(f"the checksum of event {seq} is wrong")
                 events.append(
                     Event(
                         seq,
@@ -165,7 +171,7 @@ class SegmentReader:
         except sqlite3.Error as error:
             raise self._failed(error) from error
         if row is not None and not (type(row[0]) is str and type(row[1]) is type(row[2]) is int):
-            raise self._wrong("its last event is not an event")
+            raise self.wrong("its last event is not an event")
         return row
 
     def close(self) -> None:
@@ -178,11 +184,12 @@ class SegmentReader:
             known.clear()
         row = self._db.execute(query, (key,)).fetchone()
         if row is None or type(row[0]) is not str:
-            raise self._wrong(f"name {key} is missing")
+            raise self.wrong(f"name {key} is missing")
         found = known[key] = (row[0], checksum.of_name(row[0]))
         return found
 
-    def _wrong(self, what: str) -> Damaged:
+    def wrong(self, what: str) -> Damaged:
+        """The error that says what is wrong with this segment."""
         return Damaged(self.path, f"{self.path} is damaged: {what}", self._inode)
 
     def _failed(self, error: sqlite3.Error) -> LogError:
@@ -221,6 +228,8 @@ class LogReader:
             events = self._segment(segments[index]).read(first, last, events_max, bytes_max)
             if events:
                 return events
+            if index + 1 < len(segments) and last == segments[index + 1] - 1:
+                self._miss_end(segments[index], first, segments[index + 1])
         return []
 
     def scan(self, after_seq: int = 0, last_seq: int | None = None) -> Iterator[Event]:
@@ -273,6 +282,16 @@ class LogReader:
         for reader in self._open.values():
             reader.close()
         self._open.clear()
+
+    def _miss_end(self, first_seq: int, missing_from: int, following: int) -> None:
+        """A segment ends before the next one begins: damage, unless one of the two says why.
+
+        Raises:
+            Damaged: neither does. Its write-ahead log was lost, say.
+        """
+        segment = self._segment(first_seq)
+        if not (segment.may_have_gaps or BEGUN_ABOVE & self._segment(following).meta().keys()):
+            raise segment.wrong(f"its events from {missing_from} on are missing")
 
     def _segment(self, first_seq: int) -> SegmentReader:
         reader = self._open.pop(first_seq, None)

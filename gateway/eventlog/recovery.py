@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
-from gateway.eventlog import damage, losses, mending, state
+from gateway.eventlog import damage, losses, mending, state, wal
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
@@ -105,6 +105,13 @@ def _open_state(data_dir: Path, reserve: Reserve, *, has_segments: bool) -> tupl
 def _open_whole(path: Path, reserve: Reserve) -> State:
     if fault := damage.header_fault(path):
         raise Damaged(path, f"{path} is damaged: {fault}")
+    if fault := wal.fault(path):
+        # What SQLite takes of it was true once, and is only older: cursors of a moment ago, and not the oldest event.
+        aside = damage.copy_aside(path, mending.damaged_folder(path.parent))
+        logger.error(
+            "the newest changes of the state are lost; upstreams may see events again",
+            extra={"file": str(path), "reason": fault, "aside": str(aside)},
+        )
     opened = State(path, reserve)
     try:
         opened.check()

@@ -7,7 +7,7 @@ from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from gateway.eventlog import damage, lock, recovery
+from gateway.eventlog import damage, lock, recovery, wal
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.mending import Mended, Mender
 from gateway.eventlog.segment import connect_reading, path_of
@@ -52,7 +52,7 @@ def fault(path: Path) -> str:
     Raises:
         LogError: the disk did not give it.
     """
-    if lost := damage.header_fault(path):
+    if lost := damage.header_fault(path) or wal.fault(path):
         return f"{path} is damaged: {lost}"
     try:
         with closing(connect_reading(path)) as connection:

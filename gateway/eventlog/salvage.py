@@ -16,7 +16,7 @@ from zlib import crc32
 
 from gateway.errors import LogError
 from gateway.event import LOCAL, Event
-from gateway.eventlog import checksum, pages
+from gateway.eventlog import checksum, pages, wal
 from gateway.eventlog.damage import wal_of
 from gateway.eventlog.reader import FLAGS, rows_statement
 from gateway.eventlog.segment import Segment, connect
@@ -186,13 +186,7 @@ def opened(copied: Path, first_seq: int, last_seq: int, first_page: bytes | None
     Returns:
         None if it cannot be opened like this.
     """
-    if first_page is not None:
-        with copied.open("r+b") as file:
-            file.write(first_page)
-    with suppress(LogError, sqlite3.Error), closing(connect(copied)) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    for ending in ("-wal", "-shm"):
-        copied.with_name(copied.name + ending).unlink(missing_ok=True)
+    wal.fold(copied)
     if first_page is not None:
         with copied.open("r+b") as file:
             file.write(first_page)

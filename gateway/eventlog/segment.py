@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from gateway.errors import LogError
-from gateway.eventlog import checksum, damage, schema
+from gateway.eventlog import checksum, damage, schema, wal
 from gateway.eventlog.damage import Damaged, sync_folder
 from gateway.eventlog.takeover import write_again
 
@@ -222,7 +222,7 @@ class Segment:
             Damaged: it is not what was written, or not a segment, as far as opening it can tell.
             LogError: the disk did not give it.
         """
-        if fault := damage.header_fault(path):
+        if fault := damage.header_fault(path) or wal.fault(path):
             raise Damaged(path, f"{path} is damaged: {fault}")
         write_again(path)
         connection = connect(path)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import LogError
 from gateway.eventlog.damage import Damaged, set_aside
 from gateway.eventlog.losses import Span
-from gateway.eventlog.reader import segments_in
+from gateway.eventlog.reader import LOST_FROM, UNSURE_FROM, segments_in
 from gateway.eventlog.segment import Segment, path_of, readable_inbound, size_of
 from gateway.eventlog.state import SEQ_MAX
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from gateway.eventlog.reserve import Reserve
 
 
-UNSURE_FROM = "unsure_from"
-"""In the meta of a segment that was begun after a gap: numbers from here up to its name may never have been used."""
 _EVENT_BYTES_MIN = 16
 """The shortest row there can be: sizes, eleven bytes of header, and its place in the page."""
 _GAP = 1_000_000
@@ -95,7 +93,7 @@ class SegmentWriter:
         if self.next_seq < least_seq:
             self.lost_tail = Span(self.next_seq, least_seq - 1)
             self.next_seq = least_seq
-            self._begin()
+            self._begin({LOST_FROM: str(self.lost_tail.first)})
 
     def _open_newest(self, path: Path) -> None:
         segment = self._segment = Segment.open(path)
