@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.plots import draw
+from benchmarks.plots import draw_from, kept
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import as_json, panels, table
 from benchmarks.rounds import Plan, run_round
-from benchmarks.setting import add_folders, announce, machine, write
+from benchmarks.setting import add_folders, begin, machine, write
 from benchmarks.systems import SYSTEMS, mosquitto_path
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--window", type=int, default=20, help="in flight of each connection (20)")
     parser.add_argument("--paced-rate", type=float, default=5_000, help="events/s for the latencies (5,000)")
     parser.add_argument("--paced-seconds", type=float, help="and for how long (4)")
-    parser.add_argument("--live-rate", type=float, default=5_000, help="events/s beside the drain; 0: none (5,000)")
+    parser.add_argument("--live-rate", type=float, default=2_000, help="events/s beside the drain; 0: none (2,000)")
     add_folders(parser, "latest")
     options = parser.parse_args()
     for name, usual in {"events": 200_000, "rounds": 3, "paced_seconds": 4.0}.items():
@@ -87,9 +86,8 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, list[Out
 
 def main() -> int:
     options, began = arguments(), time.monotonic()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the brokers are stopped on the way out
     context = setting(plan_of(options))
-    console = announce(context)
+    console = begin(context)
     try:
         outcomes = measure(options, console)
     except BenchmarkError as error:
@@ -98,13 +96,10 @@ def main() -> int:
     rounds = {name: [one.figures for one in each] for name, each in outcomes.items()}
     curves = {name: each[-1].curves for name, each in outcomes.items() if each}
     console.print(table(rounds))
-    write(options.output, {**as_json(rounds, context), "curves": curves})
-    plot = options.output.with_suffix(".png")
-    drawn = draw(plot, "an outage and the drain after it, last round", panels(curves))
+    plot = kept("an outage and the drain after it, last round", panels(curves))
+    write(options.output, {**as_json(rounds, context), "plot": plot})
     console.print(f"{time.monotonic() - began:.0f} s; all figures are in {options.output.name}")
-    console.print(
-        f"curves are in {plot.name}" if drawn else "no curves: matplotlib is not installed (`make bench` does)"
-    )
+    console.print(draw_from(options.output))
     lost = sum(figures["lost"] for each in rounds.values() for figures in each)
     if lost:
         console.print(f"[red]{lost:g} acknowledged events did not arrive.[/]")

@@ -13,7 +13,7 @@ import time
 from benchmarks.processes import ROOT
 from benchmarks.setting import RESULTS
 
-MODULES = ("benchmarks",)
+MODULES = ("benchmarks", "benchmarks.scale", "benchmarks.slow_card", "benchmarks.wear", "benchmarks.retention")
 COMMAND_S = 1200.0  # the longest any of them may take
 
 
@@ -29,12 +29,10 @@ def main() -> int:
         for module in MODULES:
             began = time.monotonic()
             code, output = run(module, handed_on)
-            text = (
-                f"\n$ python -m {module} {' '.join(handed_on)}\n{output}[{time.monotonic() - began:.0f} s, exit {code}]"
-            )
+            ended = f"[{time.monotonic() - began:.0f} s, exit {code}]"
+            text = f"\n$ python -m {module} {' '.join(handed_on)}\n{output}{ended}"
             print(text, flush=True)
-            log.write(text + "\n")
-            log.flush()
+            print(text, file=log, flush=True)
             failed += [module] if code else []
     print(f"failed: {', '.join(failed)}" if failed else "every command ended well")
     return 1 if failed else 0

@@ -25,13 +25,13 @@ class Goal:
 
     at_least_ratio: float | None = None
     below: float | None = None
+    at_most: float | None = None
     at_least: float | None = None
 
     def text(self) -> str:
         """For the table."""
-        if self.at_least_ratio is not None:
-            return f"ratio ≥ {self.at_least_ratio:g}"
-        return f"< {self.below:,g}" if self.below is not None else f"≥ {self.at_least:,g}"
+        signs = {"ratio ≥": self.at_least_ratio, "<": self.below, "≤": self.at_most, "≥": self.at_least}
+        return ", ".join(f"{sign} {bound:,g}" for sign, bound in signs.items() if bound is not None)
 
     def met(self, ours: float | None, quotient: float | None = None) -> bool | None:
         """None if it was not measured."""
@@ -39,7 +39,9 @@ class Goal:
             return quotient >= self.at_least_ratio if quotient is not None else None
         if ours is None:
             return None
-        return ours < self.below if self.below is not None else ours >= (self.at_least or 0)
+        not_below = self.below is not None and ours >= self.below
+        too_large = self.at_most is not None and ours > self.at_most
+        return not (not_below or too_large or (self.at_least is not None and ours < self.at_least))
 
     def verdict(self, ours: float | None, quotient: float | None = None) -> str:
         """The bound, and whether it is met."""

@@ -105,7 +105,7 @@ class Round:
         with ExitStack() as stack:
             memory = stack.enter_context(MemorySampler(self._server))
             beside = stack.enter_context(self._load(live, self._plan.live_rate)) if live else None
-            one.expect(backlog=backlog, live=live, announce=bool(live))
+            one.expect({"backlog": backlog, "live": live}, announce=bool(live))
             one.open_upstream()
             if beside:
                 self._wait_for_first()
@@ -141,7 +141,7 @@ class Round:
         """Publish with the upstream there, from the first publish to the last arrival."""
         events = self._plan.events
         numbers = self._trial.take(events)
-        self._trial.expect(events=numbers)
+        self._trial.expect({"events": numbers})
         cpu_s, upstream_cpu_s = self._server.cpu_s(), self._trial.upstream.cpu_s()
         with self._load(numbers) as load:
             load.tell(go=True)
@@ -163,7 +163,7 @@ class Round:
         """Publish by the clock; every delay counts from the moment an event was due."""
         rate = self._plan.paced_rate
         numbers = self._trial.take(int(rate * self._plan.paced_s))
-        self._trial.expect(events=numbers, stamps=True)
+        self._trial.expect({"events": numbers}, stamps=True)
         with self._load(numbers, rate) as load:
             cpu_s, written = self._server.cpu_s(), self._server.written_bytes()
             load.tell(go=True)
@@ -183,8 +183,8 @@ class Round:
         settings = {"port": self._server.port, "local_qos": qos, "stall_s": LOCAL_STALL_S[qos]}
         with Worker("benchmarks.receiver", settings) as subscriber, self._load(numbers) as load:
             subscriber.answer(30)  # its subscription is granted
-            arm(subscriber, events=numbers)
-            self._trial.expect(events=numbers)
+            arm(subscriber, {"events": numbers})
+            self._trial.expect({"events": numbers})
             load.tell(go=True)
             result = load.answer(PHASE_S)
             seen = subscriber.answer(PHASE_S)["counted"]["ranges"]["events"]

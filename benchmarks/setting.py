@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,8 +46,12 @@ def filesystem(folder: Path) -> str:
     return max(inside, default=(0, "unknown"))[1]
 
 
-def announce(setting: dict[str, Any]) -> Console:
-    """Say where this runs, and a warning where that makes figures worthless; the console to go on with."""
+def begin(setting: dict[str, Any]) -> Console:
+    """Say where this runs, and warn where that makes figures worthless; the console to go on with.
+
+    From here on SIGTERM ends the command in order, so that the brokers it has started are stopped.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(f"{setting['machine']}, disk {setting['disk']}, load {setting['load_before']:.1f} before")
     if setting["disk"] == "tmpfs":
@@ -64,8 +69,3 @@ def write(path: Path, figures: dict[str, Any]) -> None:
     """Keep the figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def curves_note(plot: Path, *, drawn: bool) -> str:
-    """Where the curves are, or why there are none."""
-    return f"the curves are in {plot.name}" if drawn else "no curves: matplotlib is missing, `make bench` installs it"

@@ -63,9 +63,9 @@ class Trial:
         """Let the upstream take connections from now on."""
         self.upstream.start(self.receiver)
 
-    def expect(self, *, stamps: bool = False, announce: bool = False, **ranges: range) -> None:
+    def expect(self, ranges: dict[str, range], *, stamps: bool = False, announce: bool = False) -> None:
         """Arm the counter at the upstream; `announce` the first arrival."""
-        arm(self.receiver, stamps=stamps, announce=announce, **ranges)
+        arm(self.receiver, ranges, stamps=stamps, announce=announce)
 
     def counted(self, timeout_s: float = PHASE_S) -> dict[str, Any]:
         """What arrived at the upstream; what is missing counts as lost."""
@@ -79,7 +79,7 @@ class Trial:
         return self.server.memory_bytes(field) / MEGABYTE
 
 
-def arm(receiver: Worker, *, stamps: bool = False, announce: bool = False, **ranges: range) -> None:
+def arm(receiver: Worker, ranges: dict[str, range], *, stamps: bool = False, announce: bool = False) -> None:
     """Tell a counter what it is to wait for."""
     wanted = {name: [numbers.start, numbers.stop] for name, numbers in ranges.items()}
     receiver.tell(expect=wanted, stamps=stamps, announce=announce)

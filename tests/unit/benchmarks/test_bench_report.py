@@ -30,6 +30,7 @@ def test_the_table_has_a_row_for_every_measure_and_the_json_every_round():
 
 def test_a_goal_is_a_bound_for_a_figure_from_above_or_from_below():
     assert [Goal(below=2).met(value) for value in (1.9, 2.0)] == [True, False]
+    assert [Goal(at_most=2).met(value) for value in (2.0, 2.1)] == [True, False]
     assert [Goal(at_least=2).met(value) for value in (1.9, 2.0)] == [False, True]
     assert Goal(at_least=20_000).verdict(1.0) == "≥ 20,000 [red]missed[/]"
     assert Goal(at_least_ratio=0.4).verdict(1.0, 0.5) == "ratio ≥ 0.4 [green]met[/]"
