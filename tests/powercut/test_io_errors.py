@@ -15,6 +15,7 @@ import pytest
 from tests.powercut.ledger import Message
 from tests.powercut.recorder import REFUSALS, SYNCS, WRITES
 from tests.powercut.story import cut, tell
+from tests.powercut.trace import Kind
 from tests.powercut.verdict import open_log
 from tests.site.ports import wait_for
 from tests.site.publisher import Publisher
@@ -73,6 +74,7 @@ def cases() -> list[Case]:
         Case(WRITES, 120, "EIO", lasting=False),
         Case(WRITES, 150, "ENOSPC", lasting=True),
         Case(SYNCS, 5, "EIO", lasting=True),
+        Case(SYNCS, 6, "EIO", lasting=False),
         Case(SYNCS, 35, "EIO", lasting=False),
         Case(SYNCS, 45, "ENOSPC", lasting=True),
         Case(SYNCS, 60, "EIO", lasting=False),
@@ -151,6 +153,39 @@ async def test_a_card_that_refuses_gets_no_false_acknowledgement_and_is_used_aga
     }
     assert len(story.ledger.acknowledged) == sent
     count = await cut(story, seed, tmp_path, IMAGES)
+    assert (count.opened_with_loss, count.problems) == (0, [])
+
+
+async def test_a_failed_fsync_ends_the_segment_and_what_readers_still_see_beyond_is_never_used(
+    gateway_at: Gateways, recorder_of: Recorders, cloud: ScriptedUpstream, tmp_path: Path, seed: int
+) -> None:
+    gateway = gateway_at(config=LOG.replace("65536", "1048576"), upstream_port=cloud.port)
+    recorder = recorder_of(gateway)
+    card = recorder.card
+    gateway.start(env=recorder.env)
+    with RawClient(gateway.port) as client:
+        device = Publisher(client)
+        for _ in range(10):
+            device.send()
+        device.wait_acknowledged()
+        wait_for(gateway.is_drained, what="everything forwarded")
+        card.refuse(SYNCS, card.seen(SYNCS) + 1, FOREVER, "EIO")
+        refused(gateway, card, device)
+        assert [event.seq for event in gateway.events()] == list(range(1, 12)), "the kernel shows what is not on disk"
+        assert len(cloud.arrivals) == 10
+        card.heal()
+        device.wait_acknowledged()
+        wait_for(gateway.is_drained, what="everything forwarded")
+    gateway.kill()
+    segments = sorted((gateway.data_dir / "log").glob("*.db"))
+    assert [int(path.stem) for path in segments] == [1, 11]
+    assert [(event.seq, event.payload) for event in gateway.events()] == [(n, device.payload(n)) for n in range(1, 12)]
+    records = recorder.records()
+    failed = next(at for at, record in enumerate(records) if record.kind is Kind.SYNC_FAILED)
+    assert records[failed].path == f"{segments[0].resolve()}-wal"
+    inode = records[failed].inode
+    assert not [record for record in records[failed:] if record.kind is Kind.WRITE and record.inode == inode]
+    count = await cut(tell(recorder, gateway, cloud, seed), seed, tmp_path, IMAGES)
     assert (count.opened_with_loss, count.problems) == (0, [])
 
 
