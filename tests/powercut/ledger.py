@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import mqtt5
 
 from tests.powercut.trace import Kind
-from tests.site.raw_client import PUBACK, PUBLISH
+from tests.site.raw_client import PUBACK, PUBLISH, PUBREC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ class Message(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """A PUBACK that went out to a device."""
+    """A PUBACK or PUBREC that went out to a device."""
 
     position: int
     message: Message
@@ -59,6 +59,10 @@ class Ledger:
         self.acknowledged: list[Acknowledged] = []
         self.forwarded: list[Forwarded] = []
         self.taken: list[Taken] = []
+        self.exactly_once: set[Message] = set()
+        """What devices published at QoS 2."""
+        self.retained: dict[str, list[bytes]] = {}
+        """What devices published to be retained: payloads by topic, in order, some perhaps twice."""
         self._of_packet: dict[tuple[int, int], Message] = {}
         self._seq_of_packet: dict[tuple[int, int], int] = {}
         streams: dict[tuple[Kind, int, int], bytearray] = {}
@@ -89,7 +93,11 @@ class Ledger:
             end = 2 + int.from_bytes(body[:2])
             message = Message(body[2:end].decode(), bytes(body[end + 2 :]))
             self._of_packet[connection, int.from_bytes(body[end : end + 2])] = message
-        elif not from_device and kind == PUBACK:
+            if packet[0] >> 1 & 3 == 2:
+                self.exactly_once.add(message)
+            if packet[0] & 1:
+                self.retained.setdefault(message.topic, []).append(message.payload)
+        elif not from_device and kind in {PUBACK, PUBREC}:
             message = self._of_packet.pop((connection, int.from_bytes(body)))
             self.acknowledged.append(Acknowledged(position, message))
 

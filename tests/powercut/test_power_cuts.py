@@ -50,10 +50,11 @@ pytestmark = pytest.mark.timeout(120 + IMAGES)
 
 
 def run(recorder: Recorder, gateway: GatewayProcess, name: str = "device") -> None:
-    """Load, a clean stop and a start in the middle, more load."""
+    """Load at QoS 1 and 2 and with retained messages, a clean stop and a start in the middle, more load."""
     for life in range(2):
         gateway.start(env=recorder.env)
-        with Load(gateway.port, window=5 if life == 0 else 50, name=f"{name}-{life}") as load:
+        window = 5 if life == 0 else 50
+        with Load(gateway.port, 4, window, f"{name}-{life}", exact_devices=2, retain_every=7) as load:
             load.wait_acknowledged(EVENTS // 2)
             load.finish()
         wait_for(gateway.is_drained, what="everything forwarded")
@@ -76,6 +77,9 @@ def test_the_recorder_sees_everything(
         (each.topic, each.payload) for each in cloud.arrivals
     ]
     assert {each.seq for each in story.ledger.taken} == {each.seq for each in story.ledger.forwarded}
+    assert story.ledger.exactly_once
+    assert story.ledger.retained
+    assert len([record for record in story.records if record.kind is Kind.RENAME]) > 4, "segments"
     kinds = {record.kind for record in story.records}
     assert kinds >= {Kind.CREATE, Kind.WRITE, Kind.SYNC_OK, Kind.RENAME, Kind.UNLINK, Kind.SENT, Kind.RECEIVED}
 
@@ -121,7 +125,7 @@ async def test_control_without_the_fsync_of_each_commit_acknowledged_events_are_
     recorder = recorder_of(gateway)
     recorder.env |= NORMAL
     run(recorder, gateway)
-    count = await cut(tell(recorder, gateway, cloud, seed), seed, tmp_path, IMAGES)
+    count = await cut(tell(recorder, gateway, cloud, seed), seed, tmp_path, IMAGES // 3)
     assert count.opened_with_loss > count.images / 10
 
 

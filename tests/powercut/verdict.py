@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.clock import SystemClock
@@ -39,6 +40,8 @@ class Opened(NamedTuple):
     log_id: str
     next_seq: int
     """What the next event was given."""
+    retained: dict[str, bytes]
+    """Payload of the retained message of each topic."""
 
 
 async def open_log(data_dir: Path) -> Opened:
@@ -92,7 +95,25 @@ async def judge(
         problems.append("the log has another id than the one the upstream was told")
     if any(seq not in taken for seq in range(ledger.cursor_at_start + 1, log.cursor + 1)):
         problems.append(f"the cursor is at {log.cursor}, and the upstream has not acknowledged everything before it")
+    problems += _stored_twice(log, ledger) + _retained_wrongly(log, ledger, acknowledged)
     return Verdict(frozenset((acknowledged | set(before)) - held), problems)
+
+
+def _stored_twice(log: Opened, ledger: Ledger) -> list[str]:
+    count = Counter(Message(event.topic, event.payload) for event in log.events)
+    return [f"{message} was sent at QoS 2 and is stored twice" for message in ledger.exactly_once if count[message] > 1]
+
+
+def _retained_wrongly(log: Opened, ledger: Ledger, acknowledged: Collection[Message]) -> list[str]:
+    """The retained message of a topic is the last one acknowledged, or one that was sent after it."""
+    problems = []
+    for topic, payloads in ledger.retained.items():
+        told = [at for at, payload in enumerate(payloads) if Message(topic, payload) in acknowledged]
+        if told and log.retained.get(topic) not in payloads[told[-1] :]:
+            problems.append(
+                f"the retained message of {topic} is {log.retained.get(topic)!r}, told {payloads[told[-1]]!r}"
+            )
+    return problems
 
 
 async def _open_once(data_dir: Path) -> Opened:
@@ -103,8 +124,9 @@ async def _open_once(data_dir: Path) -> Opened:
         while more := await log.read(events[-1].seq if events else 0, 1000):
             events += more
         head, cursor = log.head, log.cursor(_UPSTREAM)
+        retained = {topic: message.payload for topic, message in log.retained.items()}
         next_seq = log.intake.append(clock.wall_ns(), clock.mono_ns(), "after", "after", 1, False, b"after the cut")
         await log.intake.settled()
-        return Opened(events, head, cursor, log.log_id, next_seq)
+        return Opened(events, head, cursor, log.log_id, next_seq, retained)
     finally:
         await log.close(10)

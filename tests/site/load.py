@@ -1,4 +1,4 @@
-"""Devices under load with a ledger: each publishes at QoS 1 as fast as it is acknowledged, whatever happens between."""
+"""Devices under load with a ledger: each publishes as fast as it is acknowledged, whatever happens between."""
 
 from __future__ import annotations
 
@@ -8,26 +8,37 @@ from collections import deque
 from typing import Self
 
 from tests.site.ports import wait_for
-from tests.site.raw_client import PUBACK, RawClient, publish
+from tests.site.raw_client import PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, RawClient, acknowledge, publish
 
 _RETRY_INTERVAL_S = 0.02
 
 
 class Device(threading.Thread):
-    """Publishes `{"device": ..., "n": 1, 2, 3...}`; what is not acknowledged is sent again, in order."""
+    """Publishes `{"device": ..., "n": 1, 2, 3...}`; what is not acknowledged is sent again, in order.
 
-    def __init__(self, name: str, port: int, window: int) -> None:
+    Args:
+        name: client id, and `load/<name>` the topic.
+        port: of the gateway.
+        window: most messages on their way.
+        qos: 1, or 2 for exactly once (MQTT 3.1.1 section 4.3.3).
+        retain_every: every so many messages one is retained; 0 for none.
+    """
+
+    def __init__(self, name: str, port: int, window: int, qos: int = 1, retain_every: int = 0) -> None:
         super().__init__(name=name, daemon=True)
         self.acknowledged: list[int] = []
-        """Every n that the gateway has acknowledged."""
+        """Every n that the gateway has acknowledged, by PUBACK or PUBREC."""
+        self.qos = qos
         self.stopping = threading.Event()
         self._port = port
         self._window = window
+        self._retain_every = retain_every
         self._next_n = 1
         self._open: deque[int] = deque()
+        self._releasing: deque[int] = deque()
 
     def run(self) -> None:
-        while not self.stopping.is_set() or self._open:
+        while not self.stopping.is_set() or self._open or self._releasing:
             try:
                 with RawClient(self._port) as client:
                     if client.connect(self.name, clean=False)[1] == 0:
@@ -36,25 +47,42 @@ class Device(threading.Thread):
                 self.stopping.wait(_RETRY_INTERVAL_S)
 
     def _publish(self, client: RawClient) -> None:
+        client.send(b"".join(acknowledge(PUBREL, self._packet_id(n)) for n in self._releasing))
         client.send(b"".join(self._frame(n, duplicate=True) for n in self._open))
         while True:
             while len(self._open) < self._window and not self.stopping.is_set():
                 self._open.append(self._next_n)
                 client.send(self._frame(self._next_n))
                 self._next_n += 1
-            if not self._open:
+            if not self._open and not self._releasing:
                 return
             answer = client.read()
             if answer is None:
                 return
-            if answer.kind == PUBACK:
-                n = self._open.popleft()
-                assert answer.packet_id == self._packet_id(n), "acknowledged out of order"
-                self.acknowledged.append(n)
+            self._take(client, answer)
+
+    def _take(self, client: RawClient, answer: Packet) -> None:
+        if answer.kind in {PUBACK, PUBREC}:
+            n = self._open.popleft()
+            assert answer.packet_id == self._packet_id(n), "acknowledged out of order"
+            self.acknowledged.append(n)
+        if answer.kind == PUBREC:
+            self._releasing.append(n)
+            client.send(acknowledge(PUBREL, answer.packet_id))
+        elif answer.kind == PUBCOMP:
+            assert answer.packet_id == self._packet_id(self._releasing.popleft()), "completed out of order"
+
+    def abandon(self) -> None:
+        """Stop, whatever is still to be acknowledged."""
+        self.stopping.set()
+        self._open.clear()
+        self._releasing.clear()
 
     def _frame(self, n: int, *, duplicate: bool = False) -> bytes:
         payload = json.dumps({"device": self.name, "n": n}).encode()
-        return publish(f"load/{self.name}", payload, 1, self._packet_id(n), duplicate=duplicate)
+        retain = self._retain_every > 0 and n % self._retain_every == 0
+        packet_id = self._packet_id(n)
+        return publish(f"load/{self.name}", payload, self.qos, packet_id, retain=retain, duplicate=duplicate)
 
     @staticmethod
     def _packet_id(n: int) -> int:
@@ -62,10 +90,20 @@ class Device(threading.Thread):
 
 
 class Load:
-    """Some devices; a context manager."""
+    """Some devices; a context manager. With `exact_devices` more of them at QoS 2."""
 
-    def __init__(self, port: int, devices: int = 4, window: int = 20, name: str = "device") -> None:
-        self.devices = [Device(f"{name}-{n}", port, window) for n in range(devices)]
+    def __init__(
+        self,
+        port: int,
+        devices: int = 4,
+        window: int = 20,
+        name: str = "device",
+        *,
+        exact_devices: int = 0,
+        retain_every: int = 0,
+    ) -> None:
+        self.devices = [Device(f"{name}-{n}", port, window, 1, retain_every) for n in range(devices)]
+        self.devices += [Device(f"{name}-exact-{n}", port, window, 2, retain_every) for n in range(exact_devices)]
 
     def __enter__(self) -> Self:
         for device in self.devices:
@@ -74,8 +112,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         for device in self.devices:
-            device.stopping.set()
-            device._open.clear()
+            device.abandon()
 
     def count(self) -> int:
         """Events acknowledged so far."""
