@@ -22,8 +22,8 @@ demo: $(STAMP) ## show the whole gateway at work on this machine
 test: lint ## lint, then run every test
 	$(BIN)/pytest
 
-test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, an error at each of the first 200 writes and fsyncs
-	GATEWAY_POWERCUT_IMAGES=1000 GATEWAY_IO_ERRORS_FIRST=200 $(BIN)/pytest tests/powercut
+test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, 200 SIGKILLs, an error at each of 200 writes and fsyncs
+	GATEWAY_POWERCUT_IMAGES=1000 GATEWAY_IO_ERRORS_FIRST=200 GATEWAY_SIGKILLS=200 $(BIN)/pytest tests/powercut tests/faults
 
 run: $(STAMP) ## run the gateway with config/gateway.toml
 	$(BIN)/gateway run --config config/gateway.toml
