@@ -10,8 +10,9 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway import __version__
 from gateway.errors import LogError
-from gateway.eventlog import damage, losses, mending, state, wal
+from gateway.eventlog import damage, losses, mending, state, upgrade, wal
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
@@ -48,8 +49,10 @@ def open_log(data_dir: Path, config: LogConfig, clock: Clock) -> Opened:
     """Open state, writer and reader, on a full disk in the room of the reserve; the caller holds the lock.
 
     Raises:
+        ConfigError: a newer version has written it; nothing was changed.
         LogError: the disk refuses; damage does not raise.
     """
+    upgrade.refuse_newer(data_dir)
     reserve = Reserve(data_dir / "reserve", config.reserve_bytes)
     try:
         opened = _open_log(data_dir, config, clock, reserve)
@@ -71,12 +74,15 @@ def _open_log(data_dir: Path, config: LogConfig, clock: Clock, reserve: Reserve)
             log_id = _find_log_id(folder)
             if log_id:
                 opened.keep_log_id(log_id)
-            losses.record(opened.path, [Span(0, 0)], losses.GAP, f"{lost}; cursors were not known any more", 0)
+            why = f"{lost}; cursors were not known any more"
+            losses.record(opened.path, [Span(0, 0)], losses.GAP, why, clock.wall_ns())
             logger.error(
                 "the state of the log was lost: every upstream starts at the oldest event and may see events again",
                 extra={"reason": lost, "log_id": log_id or "new"},
             )
         log_id = opened.log_id()
+        if opened.meta(upgrade.VERSION) != __version__:
+            opened.set_meta(upgrade.VERSION, __version__)
         writer = SegmentWriter(folder, log_id, config.segment_bytes_max, reserve)
         writer.open(_least_seq(data_dir, opened, config))
         if writer.lost_tail:
