@@ -19,6 +19,7 @@ from gateway.broker.connection import Connection
 from gateway.broker.delivery import Delivery
 from gateway.broker.descriptors import make_room
 from gateway.broker.login import Login
+from gateway.broker.reading import ReadBuffer
 from gateway.broker.rights import Rights
 from gateway.broker.sessions import Sessions
 from gateway.broker.websocket import WebSocketServer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from gateway.broker.config import BrokerConfig, Listen
     from gateway.broker.outbox import Outbox
-    from gateway.broker.packets import Connect
+    from gateway.broker.packets import Connect, Will
     from gateway.eventlog.log import EventLog
     from gateway.ingest.ingest import Ingest
 
@@ -55,7 +56,18 @@ class BrokerStatus(NamedTuple):
     refused_logins: int
     violations: int
     """Connections closed because of what the client sent."""
+    held_up: int
+    """Connections that bring events and are not read now, because the log is full."""
+    wills_dropped: int
+    """Wills given up because the log was full, beyond `wills_bytes_max`."""
     deliveries_dropped: int
+    """Deliveries to local subscribers given up: the next two in sum."""
+    deliveries_unread: int
+    """QoS 0: the subscriber did not read."""
+    deliveries_overflowed: int
+    """QoS 1 and 2: more waited for the subscriber than may."""
+    subscribers_disconnected: int
+    """Slow subscribers disconnected, where `subscriber_overflow` says so."""
 
 
 class _Surplus(asyncio.Protocol):
@@ -73,6 +85,7 @@ class Broker:
         self._config = config
         self._ingest = ingest
         self._rights = Rights()
+        self._read_buffer = ReadBuffer(ingest)
         self._delivery = Delivery(config, log.retained)
         self._sessions = Sessions(log, self._delivery)
         self._login = Login(
@@ -86,6 +99,7 @@ class Broker:
         """Where it listens; a port 0 in the configuration is replaced by the port the system chose."""
         self._stopping = False
         self._accepted = self._turned_away = self._refused_logins = self._violations = 0
+        self._wills_dropped = self._wills_bytes = 0
 
     # --- life ---
 
@@ -136,6 +150,7 @@ class Broker:
 
     def status(self) -> BrokerStatus:
         """A look at the broker."""
+        drops = self._delivery.allowance
         return BrokerStatus(
             [str(address) for address in self.addresses],
             len(self._connections),
@@ -144,7 +159,12 @@ class Broker:
             self._turned_away,
             self._refused_logins,
             self._violations,
-            self._delivery.dropped,
+            self._ingest.waiting,
+            self._wills_dropped,
+            drops.dropped,
+            drops.unread,
+            drops.overflowed,
+            drops.disconnected,
         )
 
     # --- what connections tell ---
@@ -189,7 +209,18 @@ class Broker:
             self._ingest.discard(client_id)
         will = connect.will
         if will is not None and not connection.left_cleanly and not self._stopping:
-            self._ingest.accept(client_id, will.topic, will.qos, will.payload, retain=will.retain)
+            self._publish(client_id, will)
+
+    def _publish(self, client_id: str, will: Will) -> None:
+        """Take a will in; if the log is full, only as far as wills have room beside it."""
+        if not self._ingest.congested:
+            self._wills_bytes = 0
+        elif self._wills_bytes > self._config.wills_bytes_max:
+            self._wills_dropped += 1
+            logger.warning("a will is dropped, because the log is full", extra={"client_id": client_id})
+            return
+        self._wills_bytes += len(will.payload) + len(will.topic)
+        self._ingest.accept(client_id, will.topic, will.qos, will.payload, retain=will.retain)
 
     # --- admitting ---
 
@@ -282,15 +313,15 @@ class Broker:
     # --- sockets ---
 
     async def _listen(self, address: Listen) -> asyncio.Server:
-        def accept() -> asyncio.Protocol:
+        def accept() -> asyncio.BaseProtocol:
             if len(self._connections) >= self._config.connections_max:
                 self._turned_away += 1
                 return _Surplus()
-            connection = Connection(self, self._ingest, self._rights, self._config, time.monotonic)
+            connection = Connection(self, self._ingest, self._rights, self._config, time.monotonic, self._read_buffer)
             self._accepted += 1
             self._connections.add(connection)
             if address.scheme == "ws":
-                return WebSocketServer(connection, self._config.packet_bytes_max + 5)
+                return WebSocketServer(connection, self._config.packet_bytes_max + 5, self._read_buffer)
             return connection
 
         try:
@@ -316,6 +347,12 @@ class Broker:
                 if now_s - connection.began_s > self._config.connect_timeout_s:
                     connection.abort("not admitted in time")
             elif connection.is_held_up:
-                continue  # it may have spoken: we do not listen until the log has room
+                # It may have spoken: we do not listen until the log has room. But a device that has given up and come
+                # back must not leave a dead connection behind each time.
+                if silent_s > self._patience_s(connection.connect) and connection.is_abandoned:
+                    connection.abort("the client has gone while the log was full")
             elif 0 < connection.connect.keep_alive_s * _KEEP_ALIVE_FACTOR < silent_s:
                 connection.abort("nothing heard for one and a half times its keep-alive")
+
+    def _patience_s(self, connect: Connect) -> float:
+        return connect.keep_alive_s * _KEEP_ALIVE_FACTOR or self._config.connect_timeout_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import argon2
@@ -68,13 +68,20 @@ class BrokerConfig(BaseModel):
     logins_parallel_max: int = Field(default=2, ge=1)
     """Password checks at a time; each costs tens of milliseconds and the memory its hash was made with."""
     subscriber_queue_events_max: int = Field(default=1000, ge=1)
-    """Events waiting for one local subscriber at QoS 1 and 2, connected or not; the oldest goes when it is full."""
+    """Events waiting for one local subscriber at QoS 1 and 2, connected or not."""
     subscriber_queue_bytes_max: int = Field(default=1024 * 1024, ge=1024)
-    """The same limit in payload bytes."""
+    """The same limit in bytes, of which an event takes 200 beside its payload; it also limits what is in flight."""
+    subscriber_overflow: Literal["drop_oldest", "drop_newest", "disconnect"] = "drop_oldest"
+    """What happens when a local subscriber is too slow: the oldest or the newest event that waits for it goes, or the
+    subscriber is disconnected. Events of QoS 0 cannot be taken back: of these always the newest goes."""
+    subscribers_bytes_max: int = Field(default=8 * 1024 * 1024, ge=64 * 1024)
+    """What may wait for all local subscribers together; beyond it the limit of each is an equal share of this."""
     subscriber_inflight_max: int = Field(default=100, ge=1, le=65_535)
     """Events sent to one local subscriber and not yet acknowledged."""
     subscriber_buffer_bytes_max: int = Field(default=1024 * 1024, ge=1024)
     """Bytes the socket of a local subscriber may owe; beyond it QoS 0 events are dropped, others wait."""
+    wills_bytes_max: int = Field(default=1024 * 1024, ge=0)
+    """Bytes of wills taken in while the log is full; beyond it they are dropped, and counted."""
 
     @field_validator("listen")
     @classmethod

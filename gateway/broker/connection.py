@@ -6,17 +6,20 @@ they were sent, and a flood of them waits in the socket. A packet that breaks th
 nothing after it is read. PUBACK, PUBREC and PUBCOMP are receipts: `Ingest` hands them out after the COMMIT, and only
 then are they written.
 
-Backpressure both ways: a full log or a device that does not read its acknowledgements stops the reading from its
-socket.
+Backpressure both ways: a PUBLISH that finds the log full waits with all that follows it, and its socket is not read
+until there is room; who sends no PUBLISH is served meanwhile. A device that does not read its acknowledgements is not
+read either.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.broker import packets
+from gateway.broker.reading import BufferedReader
 from gateway.errors import ProtocolViolation
 
 if TYPE_CHECKING:
@@ -25,10 +28,15 @@ if TYPE_CHECKING:
     from gateway.broker.config import BrokerConfig
     from gateway.broker.outbox import Outbox
     from gateway.broker.packets import Connect
+    from gateway.broker.reading import ReadBuffer
     from gateway.broker.rights import Rights
     from gateway.ingest.ingest import Ingest
 
 _CACHED_TOPICS_MAX = 1000
+_TCP_ESTABLISHED = 1
+"""First byte of what TCP_INFO tells (linux/tcp.h)."""
+_LOOK_BYTES = 16 * 1024
+"""How much is handled between two looks at whether the log has room."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +61,7 @@ class Front(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(BufferedReader):
     """One network connection. `Wire` for its outbox, `Source` for ingest."""
 
     __slots__ = (
@@ -83,8 +91,15 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, front: Front, ingest: Ingest, rights: Rights, config: BrokerConfig, now: Callable[[], float]
+        self,
+        front: Front,
+        ingest: Ingest,
+        rights: Rights,
+        config: BrokerConfig,
+        now: Callable[[], float],
+        read_buffer: ReadBuffer,
     ) -> None:
+        super().__init__(read_buffer)
         self._front = front
         self._ingest = ingest
         self._rights = rights
@@ -126,9 +141,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came: handle every whole packet in them, keep the rest."""
         self.heard_s = self._now()
-        if self._buffer or self._held:
+        if self._buffer or self._held or self._waits_for_room:
             self._buffer += data
-            if self._held or len(self._buffer) < self._awaited_bytes:
+            if self._held or self._waits_for_room or len(self._buffer) < self._awaited_bytes:
                 return
             data = bytes(self._buffer)
             self._buffer.clear()
@@ -168,10 +183,12 @@ class Connection(asyncio.Protocol):
         """The client is who it says: handle what it has sent since its CONNECT."""
         self.connect = connect
         self.client_id = client_id
+        self._held = False
         self._go_on()
 
     def answered(self) -> None:
         """The answer to the SUBSCRIBE or UNSUBSCRIBE has been sent: handle what came after it."""
+        self._held = False
         self._go_on()
 
     def send(self, data: bytes | bytearray) -> None:
@@ -187,10 +204,9 @@ class Connection(asyncio.Protocol):
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def relieve(self) -> None:
-        """There is room in the log again."""
+        """There is room in the log again: handle what had to wait, then read on."""
         self._waits_for_room = False
-        self.heard_s = self._now()
-        self._steer()
+        self._go_on()
 
     def close(self, reason: str) -> None:
         """Close after what was written is out; nothing more is read."""
@@ -223,6 +239,14 @@ class Connection(asyncio.Protocol):
         return self._waits_for_room
 
     @property
+    def is_abandoned(self) -> bool:
+        """Whether the client has closed its side, which is not heard of while its socket is not read."""
+        if self._transport is None:
+            return True
+        state = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return bool(state[0] != _TCP_ESTABLISHED)
+
+    @property
     def closing(self) -> bool:
         """Whether nothing more is read or written."""
         return self._transport is None or self._transport.is_closing()
@@ -230,13 +254,12 @@ class Connection(asyncio.Protocol):
     # --- packets ---
 
     def _go_on(self) -> None:
-        self._held = False
         self._awaited_bytes = 0
         self.data_received(b"")
 
     def _consume(self, data: bytes) -> int:
-        """Handle every whole packet in `data`; returns where the first incomplete one begins."""
-        at, size = 0, len(data)
+        """Handle every whole packet in `data`; returns where the first that has to wait begins."""
+        at, size, look_at = 0, len(data), 0
         receipts = bytearray()
         stamp = self._ingest.now()
         try:
@@ -246,6 +269,10 @@ class Connection(asyncio.Protocol):
                     self._awaited_bytes = size - at + 1
                     break
                 kind, flags, start, end = header
+                if kind == packets.PUBLISH and at >= look_at:
+                    if self._must_wait_for_room():
+                        break
+                    look_at = at + _LOOK_BYTES
                 if end > size:
                     self._awaited_bytes = end - at
                     break
@@ -351,13 +378,18 @@ class Connection(asyncio.Protocol):
 
     # --- backpressure ---
 
+    def _must_wait_for_room(self) -> bool:
+        """Whether a PUBLISH cannot be taken in now; what is not a PUBLISH is served all the same."""
+        if self.connect is None or not self._ingest.congested:
+            return False
+        self._waits_for_room = True
+        self._ingest.wait_for_room(self)
+        return True
+
     def _steer(self) -> None:
         """Read from the socket or not, by what is full at the moment."""
         if self._transport is None or self._transport.is_closing():
             return
-        if not self._waits_for_room and self._ingest.congested:
-            self._waits_for_room = True
-            self._ingest.wait_for_room(self)
         if self._held or self._waits_for_room or self._waits_for_reader:
             self._transport.pause_reading()
         else:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.broker import packets
+from gateway.broker.allowance import Allowance
 from gateway.broker.outbox import Message, Outbox
 from gateway.topics import FilterIndex, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.broker.config import BrokerConfig
     from gateway.broker.outbox import Wire
@@ -35,7 +37,9 @@ class Delivery:
         self._outboxes: dict[str, Outbox] = {}
         self._wires: dict[str, Wire] = {}
         self._targets: dict[str, list[tuple[Outbox, int]]] = {}
-        self._dropped_before = 0
+        self._owing: set[Outbox] = set()
+        self.allowance = Allowance(config.subscribers_bytes_max)
+        """What all subscribers hold back, and what was given up."""
 
     def subscriptions(self, client_id: str) -> dict[str, int]:
         """A client's filters and the QoS granted to each."""
@@ -67,14 +71,14 @@ class Delivery:
             self.unsubscribe(client_id, topic_filter)
         outbox = self._outboxes.pop(client_id, None)
         if outbox is not None:
-            self._dropped_before += outbox.dropped
+            outbox.empty()
             self._targets.clear()
 
     def outbox(self, client_id: str) -> Outbox:
         """The client's outbox, made at its first use."""
         outbox = self._outboxes.get(client_id)
         if outbox is None:
-            outbox = self._outboxes[client_id] = Outbox(client_id, self._config)
+            outbox = self._outboxes[client_id] = Outbox(client_id, self._config, self.allowance)
             if client_id in self._wires:
                 outbox.attach(self._wires[client_id])
         return outbox
@@ -116,16 +120,31 @@ class Delivery:
             targets = self._targets.get(event.topic)
             if targets is None:
                 targets = self._find_targets(event.topic)
-            for outbox, qos in targets:
-                outbox.add(Message(event.topic, event.payload, min(qos, event.qos), retain=False))
+            if not targets:
+                continue
+            frame = b""
+            for outbox, granted in targets:
+                qos = min(granted, event.qos)
+                if qos:
+                    outbox.add(Message(event.topic, event.payload, qos, retain=False))
+                else:
+                    frame = frame or packets.write_publish(event.topic, event.payload)
+                    outbox.add_frame(frame)
                 touched[outbox.client_id] = outbox
         for outbox in touched.values():
             outbox.flush()
+        self._see_what_is_owed(touched.values())
 
-    @property
-    def dropped(self) -> int:
-        """Deliveries given up because a subscriber's limit was reached, since the start."""
-        return self._dropped_before + sum(outbox.dropped for outbox in self._outboxes.values())
+    def _see_what_is_owed(self, written: Iterable[Outbox]) -> None:
+        self._owing.update(written)
+        owed = 0
+        for outbox in list(self._owing):
+            bytes_ = outbox.owed_bytes()
+            owed += bytes_
+            if not bytes_:
+                self._owing.discard(outbox)
+        self.allowance.owed_bytes = owed
+        self.allowance.owing = len(self._owing)
 
     def _find_targets(self, topic: str) -> list[tuple[Outbox, int]]:
         granted: dict[str, int] = {}

@@ -1,9 +1,9 @@
 """What one local subscriber is still owed: sent and not acknowledged, or waiting.
 
 Delivery follows MQTT 3.1.1 section 4.3: QoS 1 and 2 are sent again, with the DUP flag, when the client comes back to
-its session. Everything is bounded: a window of messages in flight, a queue in events and bytes from which the oldest
-goes when it is full, and a limit on what the socket owes, beyond which QoS 0 is dropped and all but one message of
-QoS 1 and 2 wait: its acknowledgement tells that the client reads. What is dropped is counted.
+its session. Everything is bounded: a window of messages in flight, a queue in events and bytes, and a limit on what the
+socket owes, beyond which QoS 0 is dropped and all but one message of QoS 1 and 2 wait: its acknowledgement tells that
+the client reads. What goes when the queue is full is the operator's choice; it is counted.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.broker import packets
+from gateway.broker.allowance import MESSAGE_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
+    from gateway.broker.allowance import Allowance
     from gateway.broker.config import BrokerConfig
 
 
@@ -26,6 +28,10 @@ class Wire(Protocol):
 
     def owed_bytes(self) -> int:
         """Bytes written and not yet taken by the network."""
+        ...
+
+    def abort(self, reason: str) -> None:
+        """Close at once, whatever is still to be written."""
         ...
 
 
@@ -41,11 +47,24 @@ class Message(NamedTuple):
 class Outbox:
     """Deliveries to one client id; it outlives the connection if the session does."""
 
-    def __init__(self, client_id: str, config: BrokerConfig) -> None:
+    __slots__ = (
+        "_allowance",
+        "_config",
+        "_frames",
+        "_frames_bytes",
+        "_inflight",
+        "_inflight_bytes",
+        "_last_packet_id",
+        "_queue",
+        "_queue_bytes",
+        "_wire",
+        "client_id",
+    )
+
+    def __init__(self, client_id: str, config: BrokerConfig, allowance: Allowance) -> None:
         self.client_id = client_id
-        self.dropped = 0
-        """Deliveries given up because a limit was reached."""
         self._config = config
+        self._allowance = allowance
         self._wire: Wire | None = None
         self._frames: list[bytes] = []
         self._frames_bytes = 0
@@ -53,6 +72,7 @@ class Outbox:
         self._queue_bytes = 0
         self._inflight: dict[int, Message | None] = {}
         """By packet id, in the order sent; None when the client has received it and PUBREL is out (QoS 2)."""
+        self._inflight_bytes = 0
         self._last_packet_id = 0
 
     @property
@@ -76,27 +96,40 @@ class Outbox:
         self._frames.clear()
         self._frames_bytes = 0
 
+    def empty(self) -> None:
+        """The session is over: nothing waits any more."""
+        self.detach()
+        self._queue.clear()
+        self._inflight.clear()
+        before = self._held_bytes
+        self._queue_bytes = self._inflight_bytes = 0
+        self._account(before)
+
     def add(self, message: Message) -> None:
         """Deliver, now or later; `flush` writes what may go out now."""
         if message.qos == 0:
-            if self._wire is None:
-                return
-            if self._owes_too_much(self._wire):
-                self.dropped += 1
-                return
-            self._put(_frame(message, 0))
+            self.add_frame(_frame(message, 0))
             return
+        before = self._held_bytes
         self._queue.append(message)
-        self._queue_bytes += len(message.payload)
-        while (
-            len(self._queue) > self._config.subscriber_queue_events_max
-            or self._queue_bytes > self._config.subscriber_queue_bytes_max
-        ) and len(self._queue) > 1:
+        self._queue_bytes += _size(message)
+        self._account(before)
+        while self._queue and self._is_full():
             if self._wire is not None and self._may_send(self._wire):
                 self._fill_window(self._wire)
-                continue
-            self._queue_bytes -= len(self._queue.popleft().payload)
-            self.dropped += 1
+            else:
+                self._give_up_one()
+
+    def add_frame(self, frame: bytes) -> None:
+        """Deliver a PUBLISH of QoS 0, now or not at all."""
+        if self._wire is None:
+            return
+        if self._owes_too_much(self._wire):
+            self._allowance.unread += 1
+            if self._config.subscriber_overflow == "disconnect":
+                self._disconnect(self._wire)
+            return
+        self._put(frame)
 
     def flush(self) -> None:
         """Write everything that may go out now, in one piece."""
@@ -107,16 +140,77 @@ class Outbox:
 
     def acknowledged(self, *packet_ids: int) -> None:
         """PUBACK or PUBCOMP: the client has them. The window is filled once for all of them."""
+        before = self._held_bytes
         for packet_id in packet_ids:
-            self._inflight.pop(packet_id, None)
+            message = self._inflight.pop(packet_id, None)
+            if message is not None:
+                self._inflight_bytes -= _size(message)
+        self._account(before)
         self.flush()
 
     def received(self, packet_id: int) -> None:
         """PUBREC: never send the message again; ask the client to release the id."""
-        if packet_id in self._inflight:
+        message = self._inflight.get(packet_id)
+        if message is not None:
+            before = self._held_bytes
             self._inflight[packet_id] = None
+            self._inflight_bytes -= _size(message)
+            self._account(before)
         self._put(packets.write_ack(packets.PUBREL, packet_id))
         self.flush()
+
+    def owed_bytes(self) -> int:
+        """What the subscriber's socket owes."""
+        return 0 if self._wire is None else self._wire.owed_bytes()
+
+    # --- limits ---
+
+    @property
+    def _held_bytes(self) -> int:
+        return self._queue_bytes + self._inflight_bytes
+
+    def _account(self, before: int) -> None:
+        held = self._held_bytes
+        self._allowance.waiting_bytes += held - before
+        self._allowance.holders += bool(held) - bool(before)
+
+    def _is_full(self) -> bool:
+        config = self._config
+        if len(self._queue) > config.subscriber_queue_events_max or not self._allowance.allows(self._held_bytes):
+            return True
+        return self._queue_bytes > config.subscriber_queue_bytes_max and len(self._queue) > 1
+
+    def _give_up_one(self) -> None:
+        overflow = self._config.subscriber_overflow
+        if overflow == "disconnect" and self._wire is not None:
+            self._disconnect(self._wire)
+        before = self._held_bytes
+        message = self._queue.pop() if overflow == "drop_newest" else self._queue.popleft()
+        self._queue_bytes -= _size(message)
+        self._account(before)
+        self._allowance.overflowed += 1
+
+    def _disconnect(self, wire: Wire) -> None:
+        wire.abort("it is too slow for what it subscribes to")
+        self._allowance.disconnected += 1
+        self.detach()
+
+    def _owes_too_much(self, wire: Wire) -> bool:
+        if self._frames_bytes > self._config.subscriber_buffer_bytes_max:
+            self._write(wire)  # the network takes some of it at once, or all
+        owed = wire.owed_bytes() + self._frames_bytes
+        return owed > self._config.subscriber_buffer_bytes_max or not self._allowance.allows(owed)
+
+    def _may_send(self, wire: Wire) -> bool:
+        if not self._inflight:
+            return True
+        return (
+            len(self._inflight) < self._config.subscriber_inflight_max
+            and self._inflight_bytes < self._config.subscriber_queue_bytes_max
+            and not self._owes_too_much(wire)
+        )
+
+    # --- frames ---
 
     def _put(self, frame: bytes) -> None:
         self._frames.append(frame)
@@ -128,20 +222,12 @@ class Outbox:
             self._frames.clear()
             self._frames_bytes = 0
 
-    def _owes_too_much(self, wire: Wire) -> bool:
-        if self._frames_bytes > self._config.subscriber_buffer_bytes_max:
-            self._write(wire)  # the network takes some of it at once, or all
-        return wire.owed_bytes() + self._frames_bytes > self._config.subscriber_buffer_bytes_max
-
-    def _may_send(self, wire: Wire) -> bool:
-        if not self._inflight:
-            return True
-        return len(self._inflight) < self._config.subscriber_inflight_max and not self._owes_too_much(wire)
-
     def _fill_window(self, wire: Wire) -> None:
         while self._queue and self._may_send(wire):
             message = self._queue.popleft()
-            self._queue_bytes -= len(message.payload)
+            size = _size(message)
+            self._queue_bytes -= size
+            self._inflight_bytes += size
             packet_id = self._free_packet_id()
             self._inflight[packet_id] = message
             self._put(_frame(message, packet_id))
@@ -151,6 +237,10 @@ class Outbox:
             self._last_packet_id = self._last_packet_id % 65_535 + 1
             if self._last_packet_id not in self._inflight:
                 return self._last_packet_id
+
+
+def _size(message: Message) -> int:
+    return len(message.payload) + MESSAGE_OVERHEAD_BYTES
 
 
 def _frame(message: Message, packet_id: int, *, duplicate: bool = False) -> bytes:

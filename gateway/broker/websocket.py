@@ -14,8 +14,11 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from gateway.broker.reading import BufferedReader
+
 if TYPE_CHECKING:
     from gateway.broker.connection import Connection
+    from gateway.broker.reading import ReadBuffer
 
 _DATA = {Opcode.BINARY, Opcode.CONT}
 
@@ -74,10 +77,11 @@ class WebSocketTransport(asyncio.Transport):
         return self._socket.get_write_buffer_size()
 
 
-class WebSocketServer(asyncio.Protocol):
+class WebSocketServer(BufferedReader):
     """Unwraps messages and feeds them to a `Connection`."""
 
-    def __init__(self, connection: Connection, message_bytes_max: int) -> None:
+    def __init__(self, connection: Connection, message_bytes_max: int, read_buffer: ReadBuffer) -> None:
+        super().__init__(read_buffer)
         self._connection = connection
         self._protocol = ServerProtocol(subprotocols=["mqtt"], max_size=message_bytes_max)  # type: ignore[list-item]
         self._transport: WebSocketTransport | None = None

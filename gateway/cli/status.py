@@ -71,16 +71,31 @@ def _show(facts: dict[str, Any]) -> None:
     if log["error"]:
         typer.secho(f"disk      nothing is stored or acknowledged: {show.plain(log['error'])}", fg="red")
     if broker := facts.get("broker"):
-        typer.echo(f"broker    {', '.join(broker['listen'])}")
-        typer.echo(
-            f"          {broker['clients']:,} client(s), {broker['refused_logins']:,} refused login(s), "
-            f"{broker['violations']:,} closed for breaking the protocol, "
-            f"{broker['deliveries_dropped']:,} local deliveries dropped"
-        )
+        _show_broker(broker)
     for each in facts["upstreams"]:
         _show_upstream(each)
     if not facts["upstreams"]:
         typer.echo("upstream  none configured: events are stored and go nowhere")
+
+
+def _show_broker(broker: dict[str, Any]) -> None:
+    typer.echo(f"broker    {', '.join(broker['listen'])}")
+    typer.echo(
+        f"          {broker['clients']:,} client(s), {broker['refused_logins']:,} refused login(s), "
+        f"{broker['violations']:,} closed for breaking the protocol, "
+        f"{broker['deliveries_dropped']:,} local deliveries dropped"
+    )
+    told = {
+        "held_up": "connection(s) not read, because the log is full",
+        "turned_away": "connection(s) turned away beyond connections_max",
+        "deliveries_unread": "of QoS 0 dropped, because a subscriber did not read",
+        "deliveries_overflowed": "of QoS 1 and 2 dropped, because too many waited for a subscriber",
+        "subscribers_disconnected": "slow subscriber(s) disconnected",
+        "wills_dropped": "will(s) dropped, because the log was full",
+    }
+    for key, what in told.items():
+        if broker[key]:
+            typer.secho(f"          {broker[key]:,} {what}", fg="yellow")
 
 
 def _show_clock(clock: dict[str, Any]) -> None:

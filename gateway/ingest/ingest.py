@@ -9,6 +9,7 @@ It knows of no socket and no packet: those who bring messages implement `Source`
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Ingest:
     def __init__(self, log: EventLog, clock: Clock) -> None:
         self._log = log
         self._clock = clock
-        self._waiting: set[Source] = set()
+        self._waiting: OrderedDict[Source, None] = OrderedDict()
         self._inbound: dict[str, set[int]] = {}
         for client_id, packet_id in log.inbound:
             self._inbound.setdefault(client_id, set()).add(packet_id)
@@ -87,20 +88,24 @@ class Ingest:
         """Whether more waits for the disk than it may; call `wait_for_room` then."""
         return self._log.intake.congested
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for room."""
+        return len(self._waiting)
+
     def wait_for_room(self, source: Source) -> None:
-        """Remember to tell `source` when there is room again."""
-        self._waiting.add(source)
+        """Remember to tell `source` when there is room again; who waits longest is told first."""
+        self._waiting[source] = None
 
     def forget(self, source: Source) -> None:
         """`source` is gone."""
-        self._waiting.discard(source)
+        self._waiting.pop(source, None)
 
     def on_committed(self, tell: Callable[[Sequence[Event]], None]) -> None:
         """Have `tell` called with the events of every commit."""
         self._log.on_committed.append(tell)
 
-    def _relieve(self, _: Sequence[Event]) -> None:
-        if self._waiting and not self._log.intake.congested:
-            waiting, self._waiting = self._waiting, set()
-            for source in waiting:
-                source.relieve()
+    def _relieve(self, _events: Sequence[Event]) -> None:
+        while self._waiting and not self._log.intake.congested:
+            source, _ = self._waiting.popitem(last=False)
+            source.relieve()

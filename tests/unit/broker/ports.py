@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gateway.broker.connection import Connection
+from gateway.broker.reading import ReadBuffer
 from gateway.broker.rights import Rights
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Now:
 
 def plug(front: OpenDoor, ingest: Ingest, config: BrokerConfig, now: Now | None = None) -> tuple[Any, MemorySocket]:
     """A connection whose socket is in memory."""
-    connection, socket = Connection(front, ingest, Rights(), config, now or Now()), MemorySocket()
+    connection = Connection(front, ingest, Rights(), config, now or Now(), ReadBuffer(ingest))
+    socket = MemorySocket()
     connection.connection_made(socket)
     return connection, socket

@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from gateway.broker.broker import _KEEP_ALIVE_FACTOR
+from gateway.broker.reading import CONGESTED_READ_BYTES_MAX
 from tests.unit.broker import wire
 from tests.unit.broker.site import Site, held_commits, until
 
@@ -66,11 +67,77 @@ async def test_silence_is_not_held_against_a_device_that_is_not_read(
     site = await site_at(log={"pending_bytes_max": 4096})
     device = await site.connect(keep_alive_s=10)
     with held_commits(site.data_dir):
-        device.send(wire.publish("a", bytes(5000), 1, 1))
+        device.send(*(wire.publish("a", bytes(5000), 1, packet_id) for packet_id in range(1, 20)))
         await until(lambda: not is_read(site))
         site.broker._sweep(site.connection().heard_s + 1000)
-    assert (await device.next()).kind == wire.PUBACK
+    for _ in range(1, 20):
+        assert (await device.next()).kind == wire.PUBACK
     await device.ping()
+
+
+async def test_a_device_that_has_gone_while_the_disk_was_full_leaves_no_connection_behind(
+    site_at: Callable[..., Awaitable[Site]],
+) -> None:
+    site = await site_at(log={"pending_bytes_max": 4096})
+    device = await site.connect(keep_alive_s=10)
+    with held_commits(site.data_dir):
+        device.send(*(wire.publish("a", bytes(5000), 1, packet_id) for packet_id in range(1, 20)))
+        await until(lambda: not is_read(site))
+        connection = site.connection()
+        await device.close()
+        await until(lambda: connection.is_abandoned)
+        site.broker._sweep(connection.heard_s + 1)
+        assert not connection.closing
+        site.broker._sweep(connection.heard_s + 1000)
+        await until(lambda: connection.is_closed)
+
+
+async def test_who_sends_no_event_is_served_while_the_disk_is_full(site_at: Callable[..., Awaitable[Site]]) -> None:
+    site = await site_at(log={"pending_bytes_max": 4096})
+    device, idle = await site.connect(), await site.connect("idle")
+    with held_commits(site.data_dir):
+        device.send(*(wire.publish("a", bytes(5000), 1, packet_id) for packet_id in range(1, 20)))
+        await until(lambda: not is_read(site))
+        assert site.broker.status().held_up == 1
+        await idle.ping()
+        assert await idle.subscribe(("a", 1)) == b"\1"
+        await (await site.connect("new")).ping()
+    assert site.connection("idle").connect is not None
+
+
+async def test_connections_that_are_all_readable_when_the_log_fills_hold_little_each(
+    site_at: Callable[..., Awaitable[Site]],
+) -> None:
+    site = await site_at(log={"pending_bytes_max": 4096})
+    count = 50
+    devices = [await site.connect(f"dev-{number}") for number in range(count)]
+    with held_commits(site.data_dir):
+        for device in devices:
+            device.send(*(wire.publish("a", bytes(1000), 1, packet_id) for packet_id in range(1, 101)))
+        await until(lambda: not any(is_read(site, f"dev-{number}") for number in range(count)))
+        unparsed = sorted(len(site.connection(f"dev-{number}")._buffer) for number in range(count))
+        assert unparsed[-2] <= CONGESTED_READ_BYTES_MAX
+        assert site.log.intake._pending_bytes < 100_000
+    for device in devices:
+        assert [(await device.next()).packet_id for _ in range(100)] == [*range(1, 101)]
+
+
+async def test_wills_beyond_their_room_in_a_full_log_are_dropped_and_counted(
+    site_at: Callable[..., Awaitable[Site]],
+) -> None:
+    site = await site_at(log={"pending_bytes_max": 4096}, wills_bytes_max=10_000)
+    device = await site.connect()
+    with held_commits(site.data_dir):
+        device.send(*(wire.publish("a", bytes(1000), 1, packet_id) for packet_id in range(1, 101)))
+        await until(lambda: not is_read(site))
+        for number in range(20):
+            leaving = await site.connect(f"leaving-{number}", will=("gone", bytes(1000), 1, False))
+            leaving.abort()
+        await until(lambda: len(site.broker._connections) == 1)
+        assert site.broker.status().wills_dropped == 10
+    for _ in range(100):
+        await device.next()
+    assert len([event for event in await site.events() if event.topic == "gone"]) == 10
 
 
 async def test_a_device_that_does_not_read_its_acknowledgements_is_not_read_either(site: Site) -> None:

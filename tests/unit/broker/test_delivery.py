@@ -169,10 +169,10 @@ def test_what_was_dropped_stays_counted_when_the_session_ends() -> None:
     delivery = Delivery(BrokerConfig(subscriber_queue_events_max=1), {})
     delivery.subscribe("sub", "a", 1)
     delivery.deliver([event("a")] * 5)
-    assert delivery.dropped == 4
+    assert delivery.allowance.dropped == 4
     delivery.forget("sub")
     delivery.forget("never seen")
-    assert delivery.dropped == 4
+    assert delivery.allowance.dropped == 4
 
 
 # --- the same over real sockets ---
@@ -236,7 +236,7 @@ async def test_a_subscriber_that_reads_nothing_costs_a_bounded_amount_and_holds_
         publisher.send(wire.publish(f"qos/{number % 2}", bytes(size), number % 2, number + 1))
     for _ in range(count // 2):
         assert (await publisher.next()).kind == wire.PUBACK
-    await until(lambda: site.delivery.dropped > 0)
+    await until(lambda: site.delivery.allowance.dropped > 0)
     outbox = site.delivery.outbox("sub")
     assert site.connection("sub").owed_bytes() < 1_000_000
     assert outbox._queue_bytes <= 100_000
