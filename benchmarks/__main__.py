@@ -95,7 +95,7 @@ def main() -> int:
         return 1
     rounds = {name: [one.figures for one in each] for name, each in outcomes.items()}
     curves = {name: each[-1].curves for name, each in outcomes.items() if each}
-    console.print(table(rounds))
+    console.print(table(rounds, judged=context["upstream"] == "mosquitto"))
     plot = kept("an outage and the drain after it, last round", panels(curves))
     write(options.output, {**as_json(rounds, context), "plot": plot})
     console.print(f"{time.monotonic() - began:.0f} s; all figures are in {options.output.name}")

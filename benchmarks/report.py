@@ -97,8 +97,8 @@ MEASURES = (
 )
 
 
-def table(rounds: Rounds) -> Table:
-    """Medians, and the smallest and the largest where there were several rounds."""
+def table(rounds: Rounds, *, judged: bool) -> Table:
+    """Medians, and the smallest and the largest where there were several rounds; goals, if the run is to be judged."""
     out = Table(title="medians (smallest to largest) of the rounds")
     out.add_column("measure")
     for column in ("gateway", "mosquitto", "ratio", "goal"):
@@ -110,7 +110,7 @@ def table(rounds: Rounds) -> Table:
             _figure(rounds["gateway"], measure, line["gateway"]),
             _figure(rounds["mosquitto"], measure, line["mosquitto"]),
             f"{line['ratio']:.2f}" if line["ratio"] is not None else "-",
-            measure.goal.verdict(line["gateway"], line["ratio"]) if measure.goal else "",
+            measure.goal.verdict(line["gateway"], line["ratio"]) if measure.goal and judged else "",
             end_section=measure.ends_block,
         )
     return out

@@ -35,7 +35,7 @@ class Case:
 
 CASES = (
     Case("256 KiB segments, 5,000/s", 256 * KIB, 5_000),
-    Case("4 MiB segments, 20,000/s", 4096 * KIB, 20_000),
+    Case("2 MiB segments, 10,000/s", 2048 * KIB, 10_000),
 )
 
 
