@@ -16,12 +16,12 @@ class LogConfig(BaseModel):
     """A segment that has grown to this size is sealed and the next one begun."""
     batch_events_max: int = Field(default=20_000, ge=1)
     """Most events in one transaction; together with `batch_bytes_max` it bounds one commit's time."""
-    batch_bytes_max: int = Field(default=8 * _MIB, ge=1024)
+    batch_bytes_max: int = Field(default=4 * _MIB, ge=1024)
     """Most bytes of topics and payloads in one transaction, one event of any size excepted."""
     commit_interval_ms: float = Field(default=1, ge=0, le=1000)
     """Shortest time between the beginnings of two commits. More makes acknowledgements later and writes fewer; never
     less durable."""
-    pending_bytes_max: int = Field(default=16 * _MIB, ge=4096)
+    pending_bytes_max: int = Field(default=8 * _MIB, ge=4096)
     """Bytes of events waiting for a commit; beyond it, devices are no longer read from."""
     recent_bytes_max: int = Field(default=4 * _MIB, ge=0)
     """Bytes of the newest committed events kept in memory for forwarders that are level with the log."""
