@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import check, demo, devices, events, repair, run, status, tail
+from gateway.cli import backup, check, demo, devices, events, repair, run, status, tail
 from gateway.errors import GatewayError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("status")(status.status)
 app.command("tail")(tail.tail)
 app.command("events")(events.events)
 app.command("repair")(repair.repair)
+app.command("backup")(backup.backup)
 app.command("demo")(demo.demo)
 app.add_typer(devices.app, name="devices")
 

@@ -167,6 +167,15 @@ def _aside(path: Path, folder: Path) -> Path:
     return folder / f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
+def sync_file(path: Path) -> None:
+    """Make what is in a file durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Make names in a folder durable: a new file is only safe when its folder's entry is."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

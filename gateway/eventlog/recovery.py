@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from gateway.eventlog.config import LogConfig
 
 _LOG_ID = re.compile(rb"log_id([0-9a-f]{32})")
+COPY_OF = "copy_of"
+"""In the meta of the state of a backup that nothing was begun from yet: when it was made, nanoseconds since 1970."""
+RESTORED_GAP = 10**12
+"""Ten events each millisecond for three years; `SEQ_MAX` leaves room for a thousand such gaps."""
 _META_WITHIN_BYTES = 64 * 1024
 """The meta of a segment is on one of its first pages."""
 
@@ -88,11 +93,24 @@ def _open_log(data_dir: Path, config: LogConfig, clock: Clock, reserve: Reserve)
         if writer.lost_tail:
             why = "events up to here were given to an upstream or to the state, and the files end before"
             losses.record(opened.path, [writer.lost_tail], losses.DAMAGED, why, clock.wall_ns())
+        if opened.meta(COPY_OF):
+            _leave_original(opened, writer, clock)
         reader = LogReader(folder)
         return Opened(opened, log_id, writer, reader, _head(writer, reader))
     except LogError:
         opened.close()
         raise
+
+
+def _leave_original(opened: State, writer: SegmentWriter, clock: Clock) -> None:
+    """Begin a log that was restored from a backup far above every number the original can have given out since.
+
+    The distance is partly random, so that two logs begun from one backup do not meet either.
+    """
+    gap = writer.leap(writer.next_seq + RESTORED_GAP + secrets.randbelow(10 * RESTORED_GAP))
+    losses.record(opened.path, [gap], losses.GAP, "left out when a backup was restored", clock.wall_ns())
+    opened.set_meta(COPY_OF, "")
+    logger.warning("a backup was restored: the numbers go on above a gap", extra={"next_seq": gap.last + 1})
 
 
 def _open_state(data_dir: Path, reserve: Reserve, *, has_segments: bool) -> tuple[State, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gateway.eventlog import damage, lock, recovery, wal
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.mending import Mended, Mender
+from gateway.eventlog.reader import last_of
 from gateway.eventlog.segment import connect_reading, path_of
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.eventlog.config import LogConfig
+    from gateway.eventlog.reader import LogReader
+    from gateway.eventlog.recovery import Opened
+
+_READ_EVENTS = 1000
 
 
 def repair(data_dir: Path, config: LogConfig, clock: Clock) -> list[Mended]:
@@ -30,24 +34,45 @@ def repair(data_dir: Path, config: LogConfig, clock: Clock) -> list[Mended]:
     held = lock.DataDirLock(data_dir)
     try:
         found = recovery.open_log(data_dir, config, clock)
-        found.writer.close()
-        found.state.close()
-        found.reader.close()
-        mender = Mender(data_dir, found.log_id, clock)
-        segments = found.reader.segments
-        done = []
-        for first, following in pairwise(segments):
-            reason = fault(path_of(data_dir / "log", first))
-            mended = mender.mend(first, following, 0, reason) if reason else None
-            if mended is not None:
-                done.append(mended)
-        return done
+        try:
+            return _mend_all(found, Mender(data_dir, found.log_id, clock))
+        finally:
+            found.reader.close()
+            found.writer.close()
+            found.state.close()
     finally:
         held.release()
 
 
-def fault(path: Path) -> str:
-    """What is wrong with a segment; empty if its structure is whole.
+def _mend_all(found: Opened, mender: Mender) -> list[Mended]:
+    folder, reader, done = found.writer.folder, found.reader, []
+    for first in list(reader.segments):
+        last = last_of(reader.segments, reader.segments.index(first))
+        reason = fault(path_of(folder, first), "events") or _fault_within(reader, first, min(last, found.head))
+        if not reason:
+            continue
+        reader.forget(first)
+        if first == reader.segments[-1]:
+            reader.segments = [*reader.segments, found.writer.seal()]
+        following = reader.segments[reader.segments.index(first) + 1]
+        mended = mender.mend(first, following, 0, reason)
+        done += [mended] if mended is not None else []
+    return done
+
+
+def _fault_within(reader: LogReader, first_seq: int, last_seq: int) -> str:
+    """What is wrong with the events of a segment; each is read with its checksum."""
+    at = first_seq - 1
+    try:
+        while events := reader.read(at, last_seq, _READ_EVENTS):
+            at = events[-1].seq
+    except Damaged as damaged:
+        return str(damaged)
+    return ""
+
+
+def fault(path: Path, table: str) -> str:
+    """What is wrong with the structure of a database; empty if it is whole and has `table`.
 
     Raises:
         LogError: the disk did not give it.
@@ -57,7 +82,7 @@ def fault(path: Path) -> str:
     try:
         with closing(connect_reading(path)) as connection:
             damage.look_over(connection, path)
-            connection.execute("SELECT seq FROM events LIMIT 1").fetchone()
+            connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()  # noqa: S608 - our own names
     except Damaged as damaged:
         return str(damaged)
     except sqlite3.Error as error:

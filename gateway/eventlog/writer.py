@@ -120,6 +120,18 @@ class SegmentWriter:
             extra={"file": str(path), "reason": str(damaged), "next_seq": self.next_seq},
         )
 
+    def leap(self, seq: int) -> Span:
+        """Go on at `seq`, in a new segment; returns the gap, of which nobody knows which numbers were used.
+
+        Raises:
+            LogError: the disk takes no new segment.
+        """
+        gap = Span(self.next_seq, seq - 1)
+        self.unsure_from = gap.first
+        self.next_seq = seq
+        self._begin({UNSURE_FROM: str(gap.first)})
+        return gap
+
     def write(self, batch: Batch) -> int | None:
         """Make a batch durable.
 
