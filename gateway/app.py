@@ -19,7 +19,7 @@ from gateway.clock import SystemClock
 from gateway.eventlog.log import EventLog
 from gateway.forward.runner import Forwarder
 from gateway.health import wear
-from gateway.health.clocksync import ClockSync, believed
+from gateway.health.clocksync import ClockSync, believed, time_service_runs
 from gateway.health.systemd import Notifier
 from gateway.health.watchdog import watch
 from gateway.ingest.ingest import Ingest
@@ -48,7 +48,11 @@ class Gateway:
         self._first_head = self._log.head
         self._ingest = Ingest(self._log, clock)
         self._clock_sync = ClockSync(
-            clock, partial(believed, config.gateway.clock), self._log.boots.newest(), self._log.keep_anchor
+            clock,
+            partial(believed, config.gateway.clock),
+            self._log.boots.newest(),
+            self._log.keep_anchor,
+            wait_s=config.gateway.clock_wait_s if time_service_runs() else 0,
         )
         self._forwarders = [
             Forwarder(
@@ -63,6 +67,7 @@ class Gateway:
                 ),
                 self._log,
                 clock,
+                ready=self._clock_sync.wait,
             )
             for name, upstream in config.upstreams.items()
         ]

@@ -27,6 +27,9 @@ class GatewayConfig(BaseModel):
     """Segments in `<data_dir>/log`, the rest in `<data_dir>/state.db`."""
     clock: ClockMode = "kernel"
     """On whose word the wall clock is right."""
+    clock_wait_s: float = Field(default=60, ge=0)
+    """How long forwarding waits, once, for the clock to be set, where systemd-timesyncd or chrony runs; 0: not at
+    all."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     stop_timeout_s: float = Field(default=2, gt=0)
     """Time for what devices have sent to reach the disk when the gateway is told to stop."""

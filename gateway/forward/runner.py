@@ -22,7 +22,7 @@ from gateway.forward.selection import Selection
 from gateway.forward.status import ForwarderStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from typing import NoReturn
 
     from gateway.clock import Clock
@@ -92,6 +92,7 @@ class Forwarder:
         log: where the events are.
         clock: its monotonic time stamps state changes.
         randomness: numbers from 0 to 1, for the jitter of waits.
+        ready: awaited after each connect, before anything is sent.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Forwarder:
         clock: Clock,
         *,
         randomness: Callable[[], float] = random.random,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._name = name
         self._config = config
@@ -110,6 +112,7 @@ class Forwarder:
         self._log = log
         self._clock = clock
         self._randomness = randomness
+        self._ready = ready
         self._selection = Selection(name, config.topics)
         self._status = ForwarderStatus(
             name=name, kind=config.type, url=config.url, cursor=log.cursor(name), since_mono_ns=clock.mono_ns()
@@ -157,6 +160,8 @@ class Forwarder:
             LogError: the disk did not give or take what it should.
         """
         await self._open()
+        if self._ready is not None:
+            await self._ready()
         while True:
             if not self._pending:
                 await self._read()

@@ -6,7 +6,8 @@ told (`gateway.eventlog.boots`), and another one whenever the clock was stepped 
 that nobody vouches for, an operator's `date -s` say, makes no anchor. Once set, a clock stays set until the machine
 reboots: the kernel takes its word back after 9 hours without a time server, in which a Pi loses a second or two.
 
-Nothing waits for the clock here, and nothing is timed by it.
+Nothing is timed by the wall clock. One thing waits for it: when the uplink comes, time service and upstream race for
+it, and a backlog that goes out first goes out with wrong times; so forwarding gives the time service a start (`wait`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -22,7 +24,7 @@ from gateway.clock import Anchor
 from gateway.errors import LogError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import NoReturn
 
     from gateway.clock import Clock
@@ -41,6 +43,8 @@ _STAMP_TRIES = 5
 _STAMP_GAP_NS = 1_000_000
 _TIMESYNCD = Path("/run/systemd/timesync/synchronized")
 """Made by systemd-timesyncd when it has set the clock for the first time since boot (systemd-timesyncd.service(8))."""
+_TIME_SERVICES = (Path("/run/systemd/timesync"), Path("/run/chrony"))
+"""The runtime directories of those that set the clock of a Pi."""
 _STA_UNSYNC = 0x40
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -87,6 +91,11 @@ def believed(
     return "kernel" if vouches else ""
 
 
+def time_service_runs(directories: Iterable[Path] = _TIME_SERVICES) -> bool:
+    """Whether anybody on this machine will set the clock when he can."""
+    return any(directory.exists() for directory in directories)
+
+
 class ClockStatus(NamedTuple):
     """A look at the clock."""
 
@@ -112,6 +121,7 @@ class ClockSync:
         source: tells on whose word a wall clock (nanoseconds) is right, as `believed` does.
         newest: the last anchor of this boot that is stored.
         keep: stores an anchor durably, and then lets times be told by it; raises LogError if the disk refuses.
+        wait_s: how long `wait` waits at the most.
     """
 
     def __init__(
@@ -120,6 +130,8 @@ class ClockSync:
         source: Callable[[int], str],
         newest: Anchor | None,
         keep: Callable[[Anchor], Awaitable[None]],
+        *,
+        wait_s: float = 0,
     ) -> None:
         self._clock = clock
         self._source = source
@@ -129,6 +141,11 @@ class ClockSync:
         self._steps = 0
         self._last_step_ns: int | None = None
         self._refused = False
+        self._is_set = asyncio.Event()
+        if newest is not None:
+            self._is_set.set()
+        self._wait_s = wait_s
+        self._wait_until_s: float | None = None
 
     async def watch(self) -> NoReturn:
         """Look again and again, until cancelled."""
@@ -145,6 +162,17 @@ class ClockSync:
         self._note_step(offset_ns)
         if source and (self._anchor is None or abs(offset_ns - self._anchor.offset_ns) > _STEP_NS):
             await self._settle(Anchor(mono_ns, offset_ns, source))
+
+    async def wait(self) -> None:
+        """Return when the clock is set; `wait_s` after the first call at the latest, and from then on at once."""
+        if self._is_set.is_set() or self._wait_s <= 0:
+            return
+        if self._wait_until_s is None:
+            self._wait_until_s = asyncio.get_running_loop().time() + self._wait_s
+            logger.info("forwarding waits for the clock to be set", extra={"at_most_s": self._wait_s})
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._wait_until_s):
+                await self._is_set.wait()
 
     def status(self) -> ClockStatus:
         """What `gateway status` shows."""
@@ -168,6 +196,7 @@ class ClockSync:
             self._refused = True
             return
         self._anchor, self._refused = anchor, False
+        self._is_set.set()
         logger.info(
             "the clock is set: times of this boot are corrected by it",
             extra={"source": anchor.source, "boot_s": round(anchor.mono_ns / 1e9, 1)},

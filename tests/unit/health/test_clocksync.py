@@ -45,8 +45,8 @@ class Machine:
             raise LogError("full")
         self.kept.append(anchor)
 
-    def sync(self, newest: Anchor | None = None) -> ClockSync:
-        return ClockSync(self, lambda _: self.source, newest, self.keep)
+    def sync(self, newest: Anchor | None = None, **more: float) -> ClockSync:
+        return ClockSync(self, lambda _: self.source, newest, self.keep, **more)
 
 
 async def looked(sync: ClockSync, times: int = 1) -> None:
@@ -176,6 +176,40 @@ async def test_an_anchor_the_disk_refuses_is_tried_again():
     await looked(sync)
     assert sync.status().set
     assert len(machine.kept) == 1
+
+
+# --- giving the time service a start ---
+
+
+async def test_who_waits_goes_on_when_the_clock_is_set():
+    machine = Machine()
+    sync = machine.sync(wait_s=600)
+    waiting = [asyncio.ensure_future(sync.wait()) for _ in range(2)]
+    await looked(sync, 3)
+    assert not any(each.done() for each in waiting)
+    machine.source = "kernel"
+    await looked(sync)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting)
+        await sync.wait()
+
+
+async def test_nobody_waits_longer_than_he_may_and_only_once():
+    sync = Machine().sync(wait_s=0.05)
+    async with asyncio.timeout(5):
+        await sync.wait()
+    again = asyncio.ensure_future(sync.wait())
+    for _ in range(5):  # turns of the loop, in which no new wait would end
+        await asyncio.sleep(0)
+    assert again.done()
+
+
+async def test_nobody_waits_for_a_clock_that_was_set_or_that_nobody_will_set(tmp_path):
+    async with asyncio.timeout(5):
+        await Machine().sync(wait_s=0).wait()
+        await Machine().sync(Anchor(1, RIGHT_NS, "kernel"), wait_s=600).wait()
+    assert clocksync.time_service_runs([tmp_path / "none", tmp_path])
+    assert not clocksync.time_service_runs([tmp_path / "none"])
 
 
 async def test_it_watches_until_it_is_cancelled(monkeypatch):
