@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,10 +20,11 @@ from gateway.forward import backoff
 from gateway.forward.read_ahead import ReadAhead
 from gateway.forward.selection import Selection
 from gateway.forward.status import ForwarderStatus
+from gateway.forward.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-    from typing import NoReturn
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+    from typing import Any, NoReturn, TypeVar
 
     from gateway.clock import Clock
     from gateway.errors import GatewayError
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from gateway.forward.status import State
     from gateway.forward.upstream import Upstream
 
+    T = TypeVar("T")
+
 CLOSE_TIMEOUT_S = 2.0
 """A stop is not held up by an upstream for longer."""
 _LOOK_INTERVAL_S = 0.25
-"""How often the cursor follows the acknowledgements while a batch is under way."""
+"""How often the cursor follows the acknowledgements while nothing else makes it."""
 
 _logger = logging.getLogger(__name__)
 
@@ -57,11 +60,17 @@ class Log(Protocol):
         ...
 
     def cursor(self, upstream: str) -> int:
-        """Seq of the last event the upstream is done with."""
+        """Seq of the last event the upstream is done with.
+
+        The log moves it by itself over events that it had to drop, and accounts for those.
+        """
         ...
 
-    def advance(self, upstream: str, seq: int) -> None:
-        """Move the cursor; durable within the log's cursor interval, and never ahead of this call."""
+    def advance(self, upstream: str, seq: int, *, forwarded: int, filtered: int, quarantined: int) -> None:
+        """Move the cursor to `seq`; durable within the log's cursor interval, and never ahead of this call.
+
+        The counts say what became of the events from the cursor before to `seq`; they become durable together with it.
+        """
         ...
 
     async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
@@ -118,25 +127,22 @@ class Forwarder:
             name=name, kind=config.type, url=config.url, cursor=log.cursor(name), since_mono_ns=clock.mono_ns()
         )
         self._ahead = ReadAhead(log, config.batch_events_max)
-        self._pending: Sequence[Event] = ()
-        """Wanted events that were read and that the upstream has not taken."""
-        self._read_to = self._status.cursor
-        """Everything up to this seq is settled or in `_pending`."""
-        self._skipped = 0
-        """Events that were read together with `_pending` and are not wanted."""
-        self._settled = 0
-        """How many of the batch under way the cursor has moved over."""
+        self._window = Window(self._status.cursor)
+        self._acknowledged = 0
+        """What the upstream had acknowledged when the window was settled last."""
+        self._progressed_s = 0.0
+        """When something was acknowledged last, or when something was under way again after nothing was."""
         self._opened = False
         """Whether there has been a connection before."""
         self._failures = 0
         """Failed tries since the upstream last took an event."""
         self._probing = False
-        """The next batch is a single event: it tells a poison event from a broken upstream, and a try that fails
-        again does not duplicate a whole batch."""
+        """The next event goes alone: this tells a poison event from a broken upstream, and a try that fails again does
+        not duplicate all that was under way."""
 
     def status(self) -> ForwarderStatus:
         """A snapshot."""
-        return replace(self._status)
+        return replace(self._status, cursor=self._log.cursor(self._name))
 
     async def run(self) -> NoReturn:
         """Forward until cancelled; then the upstream is closed and the cursor stands at the acknowledged prefix."""
@@ -156,20 +162,23 @@ class Forwarder:
         """Connect, then send whatever the log has.
 
         Raises:
-            DeliveryError: something is in the way; the pending events are the same as before, less what was taken.
+            DeliveryError: something is in the way; what was not taken will be given again.
             LogError: the disk did not give or take what it should.
         """
         await self._open()
         if self._ready is not None:
             await self._ready()
-        while True:
-            if not self._pending:
-                await self._read()
-            self._ahead.begin(self._read_to)
-            try:
-                await self._send(self._pending[:1] if self._probing else self._pending)
-            except Busy as busy:
-                await self._pause_after(busy)
+        try:
+            while True:
+                try:
+                    await self._read()
+                    self._ahead.begin(self._window.read_to)
+                    await self._send()
+                except Busy as busy:
+                    self._take_back()
+                    await self._pause_after(busy)
+        finally:
+            self._take_back()
 
     async def _open(self) -> None:
         try:
@@ -185,65 +194,77 @@ class Forwarder:
             self._enter("connected")
 
     async def _read(self) -> None:
-        """Fill `_pending`, moving the cursor over stretches in which nothing is wanted."""
-        while not self._pending:
-            head = self._log.head
-            events = await self._ahead.read(self._read_to)
-            if not events:
+        """Return when an event waits to be sent; the cursor moves over stretches in which nothing is wanted."""
+        window = self._window
+        while not window.waiting():
+            head, read_to = self._log.head, max(window.read_to, self._log.cursor(self._name))
+            events = await self._ahead.read(read_to)
+            if events:
+                window.add(events, self._selection.of(events))
+                self._settle()
+            else:
                 # Waiting for what comes after `head`, and not after what was read last, keeps this loop from
                 # spinning should the newest events have been removed from the log.
-                await self._idle(max(head, self._read_to))
-                continue
-            self._pending = self._selection.of(events)
-            self._skipped = len(events) - len(self._pending)
-            self._read_to = events[-1].seq
-            self._drop_settled()
+                await self._idle(max(head, read_to))
 
     async def _idle(self, seq: int) -> None:
-        """Return when the log has an event beyond `seq`.
+        """Return when the log has an event beyond `seq`, or what was under way is not so any more.
 
         Raises:
-            DeliveryError: the connection is gone.
+            DeliveryError: the upstream turned something away, or the connection is gone.
         """
-        self._enter("connected")
         beyond = asyncio.ensure_future(self._log.wait_beyond(seq))
-        closed = asyncio.ensure_future(self._upstream.wait_closed())
         try:
-            await asyncio.wait((beyond, closed), return_when=asyncio.FIRST_COMPLETED)
-            if closed.done():
-                raise closed.result()
-            beyond.result()
+            if self._window.under_way:
+                async with self._delivering():
+                    await _unless(beyond, self._upstream.send(()))
+            else:
+                self._enter("connected")
+                error = await _unless(beyond, self._upstream.wait_closed())
+                if error is not None:
+                    raise error
         finally:
             beyond.cancel()
-            closed.cancel()
-            await asyncio.gather(beyond, closed, return_exceptions=True)
+            await asyncio.gather(beyond, return_exceptions=True)
 
-    async def _send(self, batch: Sequence[Event]) -> None:
-        """Hand over `batch`, the head of `_pending`; what is settled leaves `_pending`, however this ends."""
+    async def _send(self) -> None:
+        """Hand over what waits."""
+        async with self._delivering():
+            await self._upstream.send(self._window.give(1 if self._probing else self._config.batch_events_max))
+            if self._probing:
+                await self._upstream.send(())
+
+    @asynccontextmanager
+    async def _delivering(self) -> AsyncIterator[None]:
+        """Around calls of `send`: the cursor follows what is taken, and what is refused is quarantined.
+
+        Raises:
+            Stalled: nothing was acknowledged for too long.
+        """
+        self._settle()
+        if not self._window.under_way:
+            self._acknowledged = self._upstream.acknowledged
+            self._progressed_s = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._config.stall_timeout_s) as deadline:
+            async with asyncio.timeout_at(self._progressed_s + self._config.stall_timeout_s) as deadline:
                 with self._watch(deadline):
-                    await self._upstream.send(batch)
+                    yield
             self._settle()
         except Refused as refused:
             await self._quarantine(refused.reasons)
         except TimeoutError:
             if not deadline.expired():
                 raise
-            self._settle()
             self._status.stalls += 1
             raise Stalled(f"nothing was acknowledged for {self._config.stall_timeout_s:g} s") from None
-        except (DeliveryError, asyncio.CancelledError):
-            self._settle()
-            raise
-        finally:
-            self._drop_settled()
 
     async def _quarantine(self, reasons: Mapping[int, str]) -> None:
         """Store `reasons` before the cursor moves over the events they name."""
-        await self._log.quarantine(self._name, reasons)
-        self._status.quarantined += len(reasons)
-        self._settle(refused=len(reasons))
+        try:
+            await self._log.quarantine(self._name, reasons)
+            self._settle(reasons)
+        finally:
+            self._window.take_back()
         _logger.warning(
             "events refused by the upstream and quarantined",
             extra={"upstream": self._name, "events": len(reasons), "reasons": _some(reasons)},
@@ -251,7 +272,7 @@ class Forwarder:
 
     @contextmanager
     def _watch(self, deadline: asyncio.Timeout) -> Iterator[None]:
-        """While a batch is under way, let the cursor follow it and put the deadline off at each progress."""
+        """While events are under way, let the cursor follow and put the deadline off at each progress."""
         loop = asyncio.get_running_loop()
         stall_timeout_s = self._config.stall_timeout_s
         interval_s = min(_LOOK_INTERVAL_S, stall_timeout_s / 4)
@@ -269,36 +290,35 @@ class Forwarder:
         finally:
             timer.cancel()
 
-    def _settle(self, *, refused: int = 0) -> bool:
-        """Move the cursor over what the upstream has acknowledged since; whether there was any."""
-        settled = self._upstream.acknowledged
-        progress = settled - self._settled
-        if progress <= 0:
-            return False
-        self._settled = settled
-        self._status.forwarded += progress - refused
-        self._status.acknowledged_mono_ns = self._clock.mono_ns()
-        self._failures = 0
-        self._probing = False
-        self._enter("connected")
-        self._move_cursor()
-        return True
+    def _take_back(self) -> None:
+        """Nothing is under way any more; what was not taken is given again."""
+        self._settle()
+        self._window.take_back()
 
-    def _drop_settled(self) -> None:
-        if self._settled:
-            self._pending = self._pending[self._settled :]
-            self._settled = 0
-        if not self._pending:
-            self._status.filtered += self._skipped
-            self._skipped = 0
-        self._move_cursor()
-
-    def _move_cursor(self) -> None:
-        """The cursor stands right before the first event that is still wanted."""
-        seq = self._pending[self._settled].seq - 1 if self._settled < len(self._pending) else self._read_to
-        if seq > self._status.cursor:
-            self._status.cursor = seq
-            self._log.advance(self._name, seq)
+    def _settle(self, refused: Collection[int] = ()) -> bool:
+        """Move the cursor over what the upstream has acknowledged since, and what is not wanted; whether it had."""
+        count = self._upstream.acknowledged - self._acknowledged if self._window.under_way else 0
+        self._acknowledged += count
+        cursor = self._log.cursor(self._name)
+        passed = self._window.settle(count, cursor, refused)
+        if passed.seq > cursor:
+            self._log.advance(
+                self._name,
+                passed.seq,
+                forwarded=passed.forwarded,
+                filtered=passed.filtered,
+                quarantined=passed.quarantined,
+            )
+        self._status.forwarded += passed.forwarded
+        self._status.filtered += passed.filtered
+        self._status.quarantined += passed.quarantined
+        if count:
+            self._progressed_s = asyncio.get_running_loop().time()
+            self._status.acknowledged_mono_ns = self._clock.mono_ns()
+            self._failures = 0
+            self._probing = False
+            self._enter("connected")
+        return count > 0
 
     async def _pause_after(self, error: DeliveryError | LogError) -> None:
         self._probing = True
@@ -337,10 +357,26 @@ class Forwarder:
         _logger.log(
             _LEVELS.get(state, logging.INFO),
             "upstream state changed",
-            extra={"upstream": self._name, "state": state, "reason": reason, "cursor": self._status.cursor},
+            extra={
+                "upstream": self._name,
+                "state": state,
+                "reason": reason,
+                "cursor": self._log.cursor(self._name),
+            },
         )
 
 
 def _some(reasons: Mapping[int, str], at_most: int = 5) -> dict[int, str]:
     """The first few, so that a log line stays a line."""
     return dict(sorted(reasons.items())[:at_most])
+
+
+async def _unless(done: asyncio.Future[None], attempt: Coroutine[Any, Any, T]) -> T | None:
+    """What `attempt` returns; None if `done` comes first: `attempt` is cancelled then, and what it raised is raised."""
+    task = asyncio.ensure_future(attempt)
+    try:
+        await asyncio.wait((done, task), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return None if task.cancelled() else task.result()

@@ -1,8 +1,10 @@
 """The port between the forwarder and an upstream.
 
-An upstream reports facts and the runner decides: it never buffers beyond the batch at hand, never retries, never
-sleeps, and never touches a cursor. The runner sets its deadlines: it cancels an `open` that takes longer than
-`connect_timeout_s` and a `send` in which nothing is acknowledged for `stall_timeout_s`, and calls `close` then.
+Events stream: `send` may return while what it was given is still under way, so that the uplink never idles between two
+batches. An upstream reports facts and the runner decides: it keeps nothing beyond the batch at hand and what is under
+way, never retries, never sleeps, and never touches a cursor. The runner sets its deadlines: it cancels an `open` that
+takes longer than `connect_timeout_s`, and drops the connection if events are under way and none is acknowledged for
+`stall_timeout_s`; it calls `close` then.
 """
 
 from __future__ import annotations
@@ -17,20 +19,20 @@ if TYPE_CHECKING:
 
 
 class Upstream(Protocol):
-    """A destination of events. One runner owns it and calls it from one task."""
+    """A destination of events. One runner owns it and never calls it twice at the same time."""
 
     @property
     def acknowledged(self) -> int:
-        """How many leading events of the batch last given to `send` the upstream durably has.
+        """How many events the upstream durably has since `open`, in the order in which they were given to `send`.
 
-        It grows while `send` runs and keeps its value after `send` raised: the runner moves the cursor by it, and
-        takes a connection on which it stands still for `stall_timeout_s` for stalled. A refused event counts only
-        once `send` has raised `Refused`.
+        It grows by itself while events are under way, and stands still while none are. After an exception of `send` it
+        counts the taken ones of those under way that no missing one precedes; the runner gives all others again. A
+        refused event counts only once `send` has raised `Refused`.
         """
         ...
 
     async def open(self) -> None:
-        """Connect and authenticate; called only after `close`, or first of all.
+        """Connect and authenticate; called only after `close`, or first of all. `acknowledged` is 0 again.
 
         Raises:
             Unreachable: no connection.
@@ -40,14 +42,18 @@ class Upstream(Protocol):
         ...
 
     async def send(self, events: Sequence[Event]) -> None:
-        """Hand over `events`, in order; returning means the upstream durably has every one of them.
+        """Hand over `events`, in order and behind those under way; return when there is room for more.
 
-        Raises:
-            Unreachable: there is no connection, or it broke; `acknowledged` events had been taken.
+        With no events at all: return when nothing is under way any more, which means that the upstream durably has
+        everything it was given. This may be cancelled, and what is under way remains so.
+
+        Raises, and in each case nothing is under way any more; what is wrong with an event may be told by any later
+        call:
+            Unreachable: there is no connection, or it broke.
             Busy: as `Unreachable`, but the upstream asked for time, and the connection may have been kept.
             Blocked: as `Unreachable`, but the upstream does not permit it.
-            Refused: the named events can never be taken, the others among the first `acknowledged` were, and the
-                rest of the batch has to be given again. At least one event is named.
+            Refused: the named events, at least one, can never be taken. They are among the `acknowledged` now, whose
+                others were taken.
         """
         ...
 
@@ -56,5 +62,5 @@ class Upstream(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the connection; idempotent, within 2 s, never raises."""
+        """Let go of the connection; idempotent, within 2 s, never raises. `acknowledged` keeps its value."""
         ...

@@ -1,7 +1,7 @@
 """A pipelined MQTT publisher on one connection: as many publishes in flight as the server allows.
 
-It keeps nothing beyond the batch at hand and sends no message twice on one connection. A refused publish stops the
-flow: what is in flight is awaited, then `publish` raises.
+It keeps nothing beyond what is in flight and the batch at hand, and sends nothing again by itself. A refused publish
+stops the flow: what is in flight is awaited, then `publish` raises.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gateway.upstreams.mqtt_session import (
     DISCONNECT,
     DISCONNECT_PACKET,
     INCOMING_BYTES_MAX,
+    INFLIGHT_MAX,
     PINGREQ_PACKET,
     PINGRESP,
     PUBACK,
@@ -27,7 +28,7 @@ from gateway.upstreams.mqtt_session import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.errors import DeliveryError
     from gateway.event import Event
@@ -45,6 +46,8 @@ _EXPECTED = frozenset((CONNACK, PUBACK, PINGRESP, DISCONNECT))
 _PLAIN_PUBACK = PUBACK << 8 | 2
 """How a PUBACK begins that says nothing but yes."""
 _PLAIN_ANSWER = struct.Struct(">HH")
+_PLAIN_ANSWERS = b"".join(_PLAIN_ANSWER.pack(_PLAIN_PUBACK, packet_id) for packet_id in range(1, INFLIGHT_MAX + 1))
+"""What a server says that takes everything in order. 256 KB, so that a run of answers is read by one comparison."""
 
 
 class MqttConnection(asyncio.Protocol):
@@ -72,26 +75,36 @@ class MqttConnection(asyncio.Protocol):
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._pinged = self._sent_something = self._heard_something = False
-        self._flight = Flight(())
-        self._landed: asyncio.Future[None] | None = None
+        self._flight = Flight()
+        self._acknowledged_before = 0
+        """Events that were acknowledged before `_flight` began."""
+        self._awaited: Callable[[], bool] = self._flight.is_over
+        self._waiter: asyncio.Future[None] | None = None
 
     @property
     def acknowledged(self) -> int:
-        """How many leading events of the batch last published the server has."""
-        return self._flight.acknowledged
+        """How many events the server has, of all that were published, in order."""
+        return self._acknowledged_before + self._flight.acknowledged
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Publish `events` and return when the server has them all.
+        """Publish `events` and return when they are on their way; with none, when everything is answered.
 
         Raises:
             DeliveryError: as the port says.
         """
-        flight = self._flight = Flight(events)
-        if self._end is None:
-            self._landed = asyncio.get_running_loop().create_future()
-            self._fill()
-            await self._landed
-        flight.conclude(self._end)
+        flight = self._flight
+        flight.give(events)
+        self._awaited = flight.is_under_way if events else flight.is_over
+        self._fill()
+        while self._end is None and not (self._awaited() or flight.is_over()):
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._end is not None or flight.is_stopped():
+            self._flight = Flight()
+            try:
+                flight.conclude(self._end)
+            finally:
+                self._acknowledged_before += flight.acknowledged
 
     async def close(self) -> None:
         """Say goodbye and let go, within a second; idempotent."""
@@ -116,7 +129,6 @@ class MqttConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what the server says and send what it now has room for."""
         self._heard_something = True
-        self._answer_at_once()
         if self._rest:
             data = self._rest + data
         try:
@@ -127,6 +139,7 @@ class MqttConnection(asyncio.Protocol):
             self._fail(Unreachable(f"the server does not speak MQTT as agreed: {error}"))
             return
         self._fill()
+        self._acknowledge()
         if self._flight.in_flight > _CROWD_EVENTS:
             self._gather_answers()
 
@@ -140,11 +153,11 @@ class MqttConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def _answer_at_once(self) -> None:
-        """Have the kernel acknowledge what came without delay (tcp(7)); it forgets this soon, so say it each time.
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge what was read without delay (tcp(7)); it forgets this soon, so say it each time.
 
-        A server that gathers small packets (Nagle) sends the last PUBACKs of a batch only when the ones before are
-        acknowledged, and a kernel with nothing to send back waits 40 ms with that: 25 batches a second at the most.
+        A server that gathers small packets (Nagle) sends its next PUBACKs only when the ones before are acknowledged,
+        and a kernel with nothing to send back waits 40 ms with that: 25 rounds a second at the most.
         """
         if self._socket is not None and _QUICK_ACK is not None and self._end is None:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
@@ -168,56 +181,71 @@ class MqttConnection(asyncio.Protocol):
             self.closed.set_result(self._end)
         if not self.ready.done():
             self.ready.set_result(self._end)
-        self._land()
+        self._wake()
 
     # --- sending ---
 
     def _fill(self) -> None:
-        """Send while there is room in the window and in the socket."""
+        """Send while there is room in the window and in the socket; tell whoever waits for that."""
         flight, inflight_max = self._flight, self._session.inflight_max
-        while not (self._paused or self._end or flight.is_stopped()) and (room := flight.room(inflight_max)) > 0:
-            self._write_some(flight, room)
-        if flight.is_over():
-            self._land()
+        while not (self._paused or self._end or flight.is_stopped()):
+            packet_id, events = flight.next(inflight_max)
+            if not events:
+                break
+            self._write_some(flight, packet_id, events)
+        if self._waiter is not None and (self._awaited() or flight.is_over()):
+            self._wake()
 
-    def _write_some(self, flight: Flight, room: int) -> None:
-        """Send up to `room` events, as many as make one good write."""
-        session, publish = self._session, self._dialect.publish
+    def _write_some(self, flight: Flight, packet_id: int, events: Sequence[Event]) -> None:
+        """Send of `events` as many as make one good write."""
+        may_retain, bytes_max, publish = self._session.retain, self._session.packet_bytes_max, self._dialect.publish
         packets: list[bytes] = []
-        size = 0
-        for _ in range(room):
-            packet_id, event = flight.next()
+        refused: list[tuple[int, Poison]] = []
+        size = count = 0
+        for event in events:
+            count += 1
             try:
-                packet = publish(event, packet_id, retain=event.retain and session.retain)
+                packet = publish(event, packet_id, retain=event.retain and may_retain)
             except ValueError as error:
-                flight.refused(packet_id, Poison(f"it does not fit into an MQTT packet: {error}"))
-                continue
-            if len(packet) > session.packet_bytes_max:
-                reason = f"packet of {len(packet)} bytes, {session.packet_bytes_max} are the limit"
-                flight.refused(packet_id, Poison(reason))
-                continue
-            packets.append(packet)
-            size += len(packet)
+                refused.append((packet_id, Poison(f"it does not fit into an MQTT packet: {error}")))
+            else:
+                if len(packet) > bytes_max:
+                    reason = f"packet of {len(packet)} bytes, {bytes_max} are the limit"
+                    refused.append((packet_id, Poison(reason)))
+                else:
+                    packets.append(packet)
+                    size += len(packet)
+            packet_id = packet_id % INFLIGHT_MAX + 1
             if size >= _WRITE_BYTES:
                 break
+        flight.sent(count)
+        for refused_id, poison in refused:
+            flight.refused(refused_id, poison)
         if packets and self._transport is not None:
             self._sent_something = True
             self._transport.write(b"".join(packets))
 
-    def _land(self) -> None:
-        if self._landed is not None and not self._landed.done():
-            self._landed.set_result(None)
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     # --- receiving ---
 
     def _read_plain_answers(self, data: bytes) -> int:
         """Take the yeses that `data` begins with, nearly all there is to read; how many bytes that were."""
-        taken = self._flight.taken
-        read = 0
-        for head, packet_id in _PLAIN_ANSWER.iter_unpack(data[: len(data) & ~3]):
+        flight, read = self._flight, 0
+        while len(data) - read >= 4:
+            before, count = flight.due()
+            count = min(count, (len(data) - read) // 4)
+            if not count or not data.startswith(_PLAIN_ANSWERS[4 * before : 4 * (before + count)], read):
+                break
+            flight.taken_in_order(count)
+            read += 4 * count
+        for head, packet_id in _PLAIN_ANSWER.iter_unpack(data[read : read + (len(data) - read & ~3)]):
             if head != _PLAIN_PUBACK:
                 break
-            taken(packet_id)
+            flight.taken(packet_id)
             read += 4
         return read
 

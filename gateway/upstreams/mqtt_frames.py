@@ -53,3 +53,14 @@ def write_length(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
+
+
+def write_string(data: bytes) -> bytes:
+    """A UTF-8 Encoded String or Binary Data (sections 1.5.4 and 1.5.6 of MQTT 5.0, 1.5.3 of 3.1.1).
+
+    Raises:
+        ValueError: it is too long.
+    """
+    if len(data) > 65_535:
+        raise ValueError(f"text of {len(data)} bytes, 65535 are the limit")
+    return len(data).to_bytes(2, "big") + data

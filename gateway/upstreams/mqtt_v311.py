@@ -7,10 +7,11 @@ same or it closes the connection. It carries no properties either, so events arr
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gateway.errors import Blocked, Busy, DeliveryError, Unreachable
-from gateway.upstreams.mqtt_frames import write_length
+from gateway.upstreams.mqtt_frames import write_length, write_string
 from gateway.upstreams.mqtt_session import Answer, Session
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ class Mqtt311:
     def connect(self, login: Login) -> bytes:
         """CONNECT with a clean session (section 3.1)."""
         flags = 0x02
-        fields = [_string(login.client_id.encode())]
+        fields = [write_string(login.client_id.encode())]
         if login.username is not None:
             flags |= 0x80
-            fields.append(_string(login.username.encode()))
+            fields.append(write_string(login.username.encode()))
         if login.password is not None:
             flags |= 0x40
-            fields.append(_string(login.password))
+            fields.append(write_string(login.password))
         head = struct.pack(">H4sBBH", 4, b"MQTT", 4, flags, login.keep_alive_s)
         body = head + b"".join(fields)
         return b"\x10" + write_length(len(body)) + body
@@ -56,12 +57,12 @@ class Mqtt311:
 
     def publish(self, event: Event, packet_id: int, *, retain: bool) -> bytes:
         """PUBLISH at QoS 1 (section 3.3)."""
-        topic = event.topic.encode()
+        topic = _topic(event.topic)
         return b"".join(
             (
                 b"\x33" if retain else b"\x32",
-                write_length(len(topic) + len(event.payload) + 4),
-                _string(topic),
+                write_length(len(topic) + len(event.payload) + 2),
+                topic,
                 packet_id.to_bytes(2, "big"),
                 event.payload,
             )
@@ -78,7 +79,6 @@ class Mqtt311:
         raise ValueError("DISCONNECT from a server")
 
 
-def _string(text: bytes) -> bytes:
-    if len(text) > 65_535:
-        raise ValueError(f"text of {len(text)} bytes, 65535 are the limit")
-    return len(text).to_bytes(2, "big") + text
+@lru_cache(maxsize=4096)
+def _topic(topic: str) -> bytes:
+    return write_string(topic.encode())

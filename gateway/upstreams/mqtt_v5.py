@@ -1,7 +1,8 @@
 """MQTT 5 for a publisher. Pure. Source: OASIS MQTT 5.0, section 3.
 
-The `mqtt5` codec writes our packets. What the server sends is read here: three small packets, whose reason codes and
-texts the codec accepts only if they are in the standard's list and well-formed, and which must never stop a gateway.
+The `mqtt5` codec writes CONNECT, `mqtt_publish` the events. What the server sends is read here: three small packets,
+whose reason codes and texts the codec accepts only if they are in the standard's list and well-formed, and which must
+never stop a gateway.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import mqtt5
 from gateway.errors import Blocked, DeliveryError
 from gateway.upstreams import mqtt_reasons
 from gateway.upstreams.mqtt_frames import read_length
+from gateway.upstreams.mqtt_publish import Publisher
 from gateway.upstreams.mqtt_session import INCOMING_BYTES_MAX, INFLIGHT_MAX, PACKET_BYTES_MAX, Answer, Session
 
 if TYPE_CHECKING:
-    from gateway.event import Event
     from gateway.forward.envelope import RawEnvelope
     from gateway.upstreams.mqtt_reasons import Poison
     from gateway.upstreams.mqtt_session import Login
@@ -31,7 +32,6 @@ _INTEGER_BYTES = {
 _TEXTS = frozenset((0x03, 0x08, 0x09, 0x12, 0x15, 0x16, 0x1A, 0x1C, 0x1F))  # binary data looks the same
 _USER_PROPERTY = 0x26
 _V311_REFUSES_VERSION = b"\x00\x01"
-_QOS = mqtt5.QoS.AT_LEAST_ONCE
 
 
 class _Properties(NamedTuple):
@@ -54,7 +54,8 @@ class Mqtt5:
     """
 
     def __init__(self, envelope: RawEnvelope) -> None:
-        self._properties = envelope.properties
+        self.publish = Publisher(envelope).write
+        """PUBLISH at QoS 1 (section 3.3)."""
 
     def connect(self, login: Login) -> bytes:
         """CONNECT with a clean start (section 3.1)."""
@@ -86,17 +87,6 @@ class Mqtt5:
             retain=granted.get(_RETAIN_AVAILABLE) != 0,
             keep_alive_s=granted.get(_SERVER_KEEP_ALIVE),
         )
-
-    def publish(self, event: Event, packet_id: int, *, retain: bool) -> bytes:
-        """PUBLISH at QoS 1 (section 3.3)."""
-        return mqtt5.PublishPacket(
-            event.topic,
-            event.payload,
-            qos=_QOS,
-            retain=retain,
-            packet_id=packet_id,
-            user_properties=self._properties(event),
-        ).write()
 
     def answer(self, puback: bytes) -> Answer:
         """Section 3.4."""

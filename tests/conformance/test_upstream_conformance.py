@@ -90,6 +90,32 @@ async def test_connection_cut_in_mid_window_loses_nothing(peer: Peer, site: Site
     check_arrivals(peer, site)
 
 
+async def test_batches_under_way_when_the_connection_is_cut_arrive_in_order(peer: Peer, site: Site) -> None:
+    await site.record_many(5000)
+    async with Proxy(peer.port) as proxy:
+        proxy.swallow_answers_after = 2000
+        async with site.forwarding(peer, proxy.port, batch_events_max=7):
+            for _ in range(3):
+                await proxy.swallowed.wait()
+                await proxy.cut()
+            proxy.swallow_answers_after = None
+            await until(lambda: site.log.cursor("cloud") == 5000)
+            await until(lambda: all_arrived(peer, site))
+    check_arrivals(peer, site)
+
+
+async def test_an_event_is_sent_while_others_are_unanswered(peer: Peer, site: Site) -> None:
+    await site.record_many(30)
+    async with Proxy(peer.port) as proxy:
+        proxy.swallow_answers_after = 60
+        async with site.forwarding(peer, proxy.port):
+            await proxy.swallowed.wait()
+            await site.record("dev/1/late", b"late")
+            await until(lambda: all_arrived(peer, site))
+            assert site.log.cursor("cloud") < 30
+    check_arrivals(peer, site)
+
+
 async def test_lost_acknowledgements_cause_duplicates_under_the_same_id(peer: Peer, site: Site) -> None:
     await site.record_many(1000)
     async with Proxy(peer.port) as proxy:

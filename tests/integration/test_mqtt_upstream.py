@@ -15,6 +15,7 @@ from gateway.errors import Blocked, Refused
 from gateway.event import Event
 from gateway.forward.envelope import RawEnvelope
 from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
+from tests.unit.upstreams.mqtt_upstreams import deliver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -69,7 +70,7 @@ async def test_events_arrive_by_either_version(mosquitto_at: Callable[..., Mosqu
         aiomqtt.Client("127.0.0.1", port) as receiver,
     ):
         await receiver.subscribe("t/#", qos=1)
-        await upstream.send(make_events(300))
+        await deliver(upstream, make_events(300))
         messages = receiver.messages
         topics = [str((await anext(messages)).topic) for _ in range(300)]
         assert topics == [f"t/{n}" for n in range(300)]
@@ -89,7 +90,7 @@ async def test_tls_is_used_and_the_server_is_verified(
     port = mosquitto_at(config=files).start().port
     url = f"mqtts://127.0.0.1:{port}"
     async with opened(make_upstream(url, ca_file=str(certificates / "ca.pem"))) as upstream:
-        await upstream.send(make_events(200))
+        await deliver(upstream, make_events(200))
         assert upstream.acknowledged == 200
     stranger = make_upstream(url)
     with pytest.raises(Blocked, match="certificate"):
@@ -117,7 +118,7 @@ async def test_a_wrong_password_blocks(
     await upstream.close()
     secret.write_text("right\n", encoding="ascii")
     async with opened(upstream):
-        await upstream.send(make_events(1))
+        await deliver(upstream, make_events(1))
 
 
 async def test_the_servers_packet_limit_is_found_before_sending(
@@ -126,5 +127,5 @@ async def test_the_servers_packet_limit_is_found_before_sending(
     port = mosquitto_at(config="max_packet_size 2000").start().port
     async with opened(make_upstream(f"mqtt://127.0.0.1:{port}")) as upstream:
         with pytest.raises(Refused):
-            await upstream.send(make_events(1, b"x" * 2000))
-        await upstream.send(make_events(1))
+            await deliver(upstream, make_events(1, b"x" * 2000))
+        await deliver(upstream, make_events(1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from gateway.errors import Refused
 from gateway.event import Event
 from gateway.forward.config import UpstreamConfig
 
@@ -39,6 +40,7 @@ class MemoryLog:
         self.head = self.events[-1].seq if self.events else 0
         self.cursors: dict[str, int] = {}
         self.quarantined: dict[int, str] = {}
+        self.booked = {"forwarded": 0, "filtered": 0, "quarantined": 0}
         self._changed = asyncio.Condition()
         self.quarantine_error: Exception | None = None
 
@@ -53,9 +55,12 @@ class MemoryLog:
     def cursor(self, upstream: str) -> int:
         return self.cursors.get(upstream, 0)
 
-    def advance(self, upstream: str, seq: int) -> None:
+    def advance(self, upstream: str, seq: int, **counts: int) -> None:
         assert seq > self.cursor(upstream)
         self.cursors[upstream] = seq
+        for what, count in counts.items():
+            assert count >= 0
+            self.booked[what] += count
 
     async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
         await asyncio.sleep(0)
@@ -98,10 +103,12 @@ class ScriptedUpstream:
         error = self.on_open()
         if error is not None:
             raise error
+        self.acknowledged = 0
         self._closed = asyncio.get_running_loop().create_future()
 
     async def send(self, events: Sequence[Event]) -> None:
-        self.acknowledged = 0
+        if not events:
+            return
         self.batches.append([event.seq for event in events])
         trouble = self.on_send(events)
         count, error = (len(events), None) if trouble is None else trouble
@@ -109,8 +116,7 @@ class ScriptedUpstream:
             if event.seq == self.hold:
                 self.holding.set()
                 await self.release.wait()
-            self.taken.append(event.seq)
-            self.acknowledged += 1
+            self._take(event.seq)
         await asyncio.sleep(0)
         if error is not None:
             raise error
@@ -126,3 +132,48 @@ class ScriptedUpstream:
     async def close(self) -> None:
         self.closes += 1
         await asyncio.sleep(0)
+
+    def _take(self, seq: int) -> None:
+        self.taken.append(seq)
+        self.acknowledged += 1
+
+
+class StreamingUpstream(ScriptedUpstream):
+    """Returns from `send` at once and takes nothing until the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under_way: list[int] = []
+        self._error: DeliveryError | None = None
+        self._changed = asyncio.Event()
+
+    async def open(self) -> None:
+        await super().open()
+        self.under_way.clear()
+        self._error = None
+
+    async def send(self, events: Sequence[Event]) -> None:
+        if events:
+            self.batches.append([event.seq for event in events])
+            self.under_way += [event.seq for event in events]
+        while self._error is None and self.under_way and not events:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._error is not None:
+            error, self._error = self._error, None
+            if isinstance(error, Refused):
+                self.acknowledged += len(error.reasons)
+            self.under_way.clear()
+            raise error
+
+    def answer(self, count: int) -> None:
+        """Take the first few of those under way."""
+        for seq in self.under_way[:count]:
+            self._take(seq)
+        del self.under_way[:count]
+        self._changed.set()
+
+    def fail(self, error: DeliveryError) -> None:
+        """What the call of `send` that runs, or the next one, raises; if refused, the next few under way are meant."""
+        self._error = error
+        self._changed.set()

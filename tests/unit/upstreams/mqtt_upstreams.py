@@ -14,7 +14,7 @@ from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
 from tests.unit.upstreams.mqtt_server import ScriptedServer, puback
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])
 
@@ -41,6 +41,12 @@ async def connected(server: ScriptedServer, **config: object) -> AsyncIterator[M
             yield upstream
         finally:
             await upstream.close()
+
+
+async def deliver(upstream: MqttUpstream, events: Sequence[Event]) -> None:
+    """Send, and wait until the server has answered everything."""
+    await upstream.send(events)
+    await upstream.send(())
 
 
 def answering(codes: dict[int, int]) -> Callable[..., bytes | None]:

@@ -1,4 +1,4 @@
-"""Packets, dialects, batch bookkeeping and configuration of the MQTT upstream; nothing here touches a socket."""
+"""Packets, dialects and configuration of the MQTT upstream; nothing here touches a socket."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.errors import Blocked, Busy, DeliveryError, Refused, Unreachable
+from gateway.errors import Blocked
 from gateway.event import Event
 from gateway.forward.envelope import RawEnvelope
 from gateway.upstreams.kinds import AnyUpstreamConfig, build
 from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
-from gateway.upstreams.mqtt_flight import Flight
 from gateway.upstreams.mqtt_frames import read_length, split, write_length
-from gateway.upstreams.mqtt_reasons import Poison
 from gateway.upstreams.mqtt_session import Login, Session
 from gateway.upstreams.mqtt_v5 import Mqtt5
 from gateway.upstreams.mqtt_v311 import Mqtt311
@@ -102,68 +100,6 @@ def test_what_does_not_fit_is_a_value_error() -> None:
         Mqtt311().connect(Login("c" * 65_536, 30))
     with pytest.raises(ValueError, match="65535"):
         Mqtt311().publish(make_events(1)[0]._replace(topic="t" * 65_536), 1, retain=False)
-
-
-@given(st.data())
-def test_acknowledged_is_the_prefix_of_what_was_answered(data: st.DataObject) -> None:
-    count = data.draw(st.integers(1, 8))
-    flight = Flight(make_events(count))
-    answered: set[int] = set()
-    for _ in range(count):
-        assert flight.next()[0] <= count
-    for packet_id in data.draw(st.permutations(range(1, count + 1))):
-        flight.taken(packet_id)
-        answered.add(packet_id)
-        assert flight.acknowledged == next(n for n in range(count + 1) if n + 1 not in answered)
-        with pytest.raises(ValueError, match="not in flight"):
-            flight.taken(packet_id)
-    assert flight.is_over()
-    flight.conclude(None)
-
-
-@given(st.data())
-def test_conclusion_names_only_poison_before_the_first_trouble(data: st.DataObject) -> None:
-    verdicts = data.draw(st.lists(st.sampled_from(["taken", "poison", "busy", "silence"]), min_size=1, max_size=8))
-    flight = Flight(make_events(len(verdicts)))
-    for _ in verdicts:
-        flight.next()
-    for position in data.draw(st.permutations(range(len(verdicts)))):
-        match verdicts[position]:
-            case "taken":
-                flight.taken(position + 1)
-            case "poison":
-                flight.refused(position + 1, Poison("bad"))
-            case "busy":
-                flight.refused(position + 1, Busy("later"))
-    prefix = next((n for n, verdict in enumerate(verdicts) if verdict in ("busy", "silence")), len(verdicts))
-    poison = {10 + n: "bad" for n in range(prefix) if verdicts[n] == "poison"}
-    if poison:
-        assert flight.acknowledged == min(poison) - 10
-    outcome: DeliveryError | None = None
-    try:
-        flight.conclude(Unreachable("cut"))
-    except DeliveryError as error:
-        outcome = error
-    assert flight.acknowledged == prefix
-    if poison:
-        assert isinstance(outcome, Refused)
-        assert outcome.reasons == poison
-    elif prefix < len(verdicts):
-        assert isinstance(outcome, Busy if "busy" in verdicts else Unreachable)
-    else:
-        assert outcome is None
-
-
-def test_an_answer_to_what_was_not_sent_is_an_error() -> None:
-    flight = Flight(make_events(2))
-    with pytest.raises(ValueError, match="not in flight"):
-        flight.taken(1)
-    flight.next()
-    for packet_id in (0, 2, 65_535):
-        with pytest.raises(ValueError, match="not in flight"):
-            flight.taken(packet_id)
-        with pytest.raises(ValueError, match="not in flight"):
-            flight.refused(packet_id, Busy("later"))
 
 
 @pytest.mark.parametrize(

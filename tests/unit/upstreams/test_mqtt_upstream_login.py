@@ -11,7 +11,7 @@ import pytest
 
 from gateway.errors import Blocked, Busy, DeliveryError, Unreachable
 from tests.unit.upstreams.mqtt_server import HANG_UP, ScriptedServer
-from tests.unit.upstreams.mqtt_upstreams import VERSIONS, connected, make_events, make_upstream
+from tests.unit.upstreams.mqtt_upstreams import VERSIONS, connected, deliver, make_events, make_upstream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ async def test_a_welcome_we_cannot_use(welcome: bytes, error: type[DeliveryError
 async def test_no_server_at_all_is_unreachable(unused_tcp_port: int) -> None:
     upstream = make_upstream(unused_tcp_port)
     with pytest.raises(Unreachable):
-        await upstream.send(make_events(1))
+        await deliver(upstream, make_events(1))
     with pytest.raises(Unreachable):
         await upstream.open()
     await upstream.close()

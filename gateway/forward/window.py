@@ -1,0 +1,82 @@
+"""The stretch of the log between an upstream's cursor and what was read for it. Pure.
+
+It knows which of the events in it are wanted, which of those are under way, and what became of each that the cursor
+has passed. An event leaves it once, so that the sums are exact whatever is given again in between.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from gateway.event import Event
+
+_seq = attrgetter("seq")
+
+
+class Passed(NamedTuple):
+    """How far the cursor may move, and what became of the events it passes."""
+
+    seq: int
+    forwarded: int
+    filtered: int
+    quarantined: int
+
+
+class Window:
+    """Events of one upstream, from the first that is not settled to the last that was read."""
+
+    def __init__(self, cursor: int) -> None:
+        self.read_to = cursor
+        """Everything up to this seq is settled or in here."""
+        self.under_way = 0
+        """How many events were given out and are not settled: they lead the wanted ones."""
+        self._wanted: list[Event] = []
+        self._unwanted: list[int] = []
+        """Seqs of events that were read and are not for this upstream."""
+
+    def waiting(self) -> bool:
+        """Whether a wanted event has not been given out."""
+        return len(self._wanted) > self.under_way
+
+    def add(self, read: Sequence[Event], wanted: Sequence[Event]) -> None:
+        """Take in `read`, which follows on `read_to` and is not empty; `wanted` are those of it to be given out."""
+        if len(wanted) < len(read):
+            seqs = {event.seq for event in wanted}
+            self._unwanted += [event.seq for event in read if event.seq not in seqs]
+        self._wanted += wanted
+        self.read_to = read[-1].seq
+
+    def give(self, events_max: int) -> Sequence[Event]:
+        """The next wanted events, which are under way from now on."""
+        given = self._wanted[self.under_way : self.under_way + events_max]
+        self.under_way += len(given)
+        return given
+
+    def take_back(self) -> None:
+        """Nothing is under way any more: what is not settled is given again, in order."""
+        self.under_way = 0
+
+    def settle(self, count: int, cursor: int, refused: Collection[int] = ()) -> Passed:
+        """Let go of the first `count` events under way, and of unwanted ones before the next that is wanted.
+
+        Args:
+            count: so many the upstream has, less those `refused`.
+            cursor: where the log has the cursor. It moves it by itself over events that it drops and accounts for, so
+                that nothing up to it is counted here.
+            refused: seqs of those among them that the upstream can never take.
+        """
+        done = self._wanted[:count]
+        del self._wanted[:count]
+        self.under_way -= count
+        seq = self._wanted[0].seq - 1 if self._wanted else self.read_to
+        skipped = self._unwanted[: bisect_right(self._unwanted, seq)]
+        del self._unwanted[: len(skipped)]
+        filtered = len(skipped) - bisect_right(skipped, cursor)
+        settled = count - bisect_right(done, cursor, key=_seq)
+        quarantined = sum(one > cursor for one in refused)
+        return Passed(seq, settled - quarantined, filtered, quarantined)

@@ -1,0 +1,56 @@
+"""The stretch between the cursor and what was read: what is given, given again, and counted once."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.forward.window import Passed, Window
+from tests.unit.forward.forward_fakes import make_event
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["read", "give", "settle", "take back", "drop"]), st.integers(0, 6)), max_size=40
+)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=30), STEPS)
+def test_every_event_is_given_in_order_and_counted_once(
+    shape: list[tuple[int, bool]], steps: list[tuple[str, int]]
+) -> None:
+    """`shape`: how far each event is from the one before, and whether it is wanted. The log drops some by itself."""
+    seqs = [sum(gap for gap, _ in shape[: n + 1]) for n in range(len(shape))]
+    wanted = {seq for seq, (_, is_wanted) in zip(seqs, shape, strict=True) if is_wanted}
+    window, cursor, booked = Window(0), 0, 0
+    unread, unsettled = list(seqs), list[int]()
+    for step, pick in steps:
+        if step == "read" and unread:
+            some, unread = unread[: pick + 1], unread[pick + 1 :]
+            window.add([make_event(seq) for seq in some], [make_event(seq) for seq in some if seq in wanted])
+            unsettled += [seq for seq in some if seq in wanted]
+        elif step == "give":
+            begin = window.under_way
+            assert [event.seq for event in window.give(pick)] == unsettled[begin : begin + pick]
+        elif step == "take back":
+            window.take_back()
+        elif step == "drop":
+            new = max([cursor, *seqs[: pick * 3]])
+            booked += sum(cursor < seq <= new for seq in seqs)
+            cursor = new
+        elif step == "settle":
+            count = min(pick, window.under_way)
+            passed = window.settle(count, cursor)
+            del unsettled[:count]
+            assert passed.seq == (unsettled[0] - 1 if unsettled else window.read_to)
+            booked += passed.forwarded + passed.filtered
+            cursor = max(cursor, passed.seq)
+        assert booked == sum(seq <= cursor for seq in seqs)
+        assert window.waiting() is (len(unsettled) > window.under_way)
+
+
+def test_refused_events_are_quarantined_and_not_forwarded() -> None:
+    events = [make_event(seq) for seq in range(1, 7)]
+    window = Window(0)
+    window.add(events, events[1:])
+    window.give(10)
+    assert window.settle(3, 0, refused=[2, 4]) == Passed(4, forwarded=1, filtered=1, quarantined=2)
+    assert window.settle(2, 5) == Passed(6, forwarded=1, filtered=0, quarantined=0)
