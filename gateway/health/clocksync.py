@@ -46,6 +46,8 @@ _TIMESYNCD = Path("/run/systemd/timesync/synchronized")
 _TIME_SERVICES = (Path("/run/systemd/timesync"), Path("/run/chrony"))
 """The runtime directories of those that set the clock of a Pi."""
 _STA_UNSYNC = 0x40
+_MAXERROR_US = 16_000_000
+"""The kernel's bound of the error of a clock that nobody disciplines (NTP_PHASE_LIMIT)."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 logger = logging.getLogger(__name__)
@@ -66,11 +68,15 @@ class _Timex(ctypes.Structure):
 
 
 def kernel_vouches() -> bool | None:
-    """Whether the kernel takes the wall clock for set (STA_UNSYNC is clear); None if it may not be asked."""
+    """Whether the kernel takes the wall clock for set; None if it may not be asked.
+
+    It is if STA_UNSYNC is clear, or if somebody keeps the bound of its error down, which is all that chrony does
+    without `rtcsync`. A step of the clock undoes both.
+    """
     timex = _Timex(modes=0)  # 0 changes nothing and needs no privilege
     if _libc.adjtimex(ctypes.byref(timex)) < 0:
         return None
-    return not timex.status & _STA_UNSYNC
+    return not timex.status & _STA_UNSYNC or timex.maxerror < _MAXERROR_US
 
 
 def believed(

@@ -144,6 +144,14 @@ def test_a_restart_finds_the_clock_set_though_the_kernel_has_taken_its_word_back
     assert {quality for _, quality in times(cloud.arrivals)} == {"synced"}
 
 
+def test_a_clock_whose_error_somebody_keeps_small_is_set(gateway_at: Gateways, clock: SteppedClock) -> None:
+    gateway = gateway_at()
+    clock.step(0)
+    clock.kernel_says("small error")
+    gateway.start(env=clock.env)
+    wait_clock(gateway, set=True, source="kernel")
+
+
 def test_without_a_set_clock_nothing_waits_for_it(gateway_at: Gateways, clock: SteppedClock) -> None:
     with ScriptedUpstream() as cloud:
         gateway = gateway_at(upstream_port=cloud.port).start(env=clock.env)

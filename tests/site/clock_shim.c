@@ -22,7 +22,7 @@
 /* All numbers of 8 bytes, so that Python writes them with one struct. */
 struct control {
     int64_t offset_ns;
-    int64_t kernel; /* what adjtimex says: 0 it is not set, 1 it is set, 2 you may not ask */
+    int64_t kernel; /* what adjtimex says: 0 it is not set, 1 it is set, 2 you may not ask, 3 a small error only */
 };
 
 static volatile const struct control *control;
@@ -80,5 +80,6 @@ int adjtimex(struct timex *timex) {
         return -1;
     }
     timex->status = control->kernel == 1 ? STA_PLL : STA_UNSYNC;
+    timex->maxerror = control->kernel == 0 ? 16000000 : 50000;
     return control->kernel == 1 ? TIME_OK : TIME_ERROR;
 }

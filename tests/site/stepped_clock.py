@@ -15,7 +15,7 @@ SECOND_NS: Final = 1_000_000_000
 YEARS_30_NS: Final = 30 * 365 * 86_400 * SECOND_NS
 _TRUE_OFFSET_NS: Final = (int(BUILT.timestamp()) + 100 * 86_400) * SECOND_NS
 """In the world of these tests the machine was booted 100 days after this version was made."""
-_KERNEL = {"unset": 0, "set": 1, "refuses": 2}
+_KERNEL = {"unset": 0, "set": 1, "refuses": 2, "small error": 3}
 
 
 def true_ns() -> int:
@@ -44,5 +44,5 @@ class SteppedClock:
         struct.pack_into("=q", self._page, 0, _TRUE_OFFSET_NS + error_ns)
 
     def kernel_says(self, what: str) -> None:
-        """`set`, `unset`, or `refuses` to be asked."""
+        """`set`, `unset`, `small error` as with chrony without `rtcsync`, or `refuses` to be asked."""
         struct.pack_into("=q", self._page, 8, _KERNEL[what])
