@@ -32,6 +32,7 @@ CONFIG = """\
 [gateway]
 id = "bench"
 data_dir = "{folder}/data"
+clock_wait_s = 0
 
 [broker]
 listen = ["mqtt://127.0.0.1:{port}"]

@@ -32,6 +32,7 @@ _CONFIG = """\
 [gateway]
 id = "{name}"
 data_dir = "{data_dir}"
+clock_wait_s = 0
 [broker]
 listen = ["mqtt://127.0.0.1:{port}"]
 allow_anonymous = true

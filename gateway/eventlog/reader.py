@@ -167,7 +167,7 @@ class SegmentReader:
     def newest(self, last_seq: int) -> Stamps | None:
         """The stamps of the last event up to `last_seq`; None if there is none."""
         try:
-            row = self._db.execute(_NEWEST, (last_seq,)).fetchone()
+            row: Stamps | None = self._db.execute(_NEWEST, (last_seq,)).fetchone()
         except sqlite3.Error as error:
             raise self._failed(error) from error
         if row is not None and not (type(row[0]) is str and type(row[1]) is type(row[2]) is int):

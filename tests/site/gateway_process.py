@@ -49,7 +49,7 @@ class GatewayProcess:
         self.data_dir = folder / name
         self.config_path = folder / f"{name}.toml"
         self.log_path = folder / f"{name}.log"
-        text = f'[gateway]\nid = "{name}"\ndata_dir = "{self.data_dir}"\n'
+        text = f'[gateway]\nid = "{name}"\ndata_dir = "{self.data_dir}"\nclock_wait_s = 0\n'
         if "listen" not in broker:
             listen = [f"mqtt://127.0.0.1:{self.port}"] + [f"ws://127.0.0.1:{self.ws_port}"] * websocket
             broker = f"listen = {json.dumps(listen)}\n{broker}"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def config_of(data_dir: Path, **sections: object) -> Config:
     return Config.model_validate(
         {
-            "gateway": {"id": "edge", "data_dir": data_dir},
+            "gateway": {"id": "edge", "data_dir": data_dir, "clock_wait_s": 0},
             "broker": {"listen": ["mqtt://127.0.0.1:0"], "allow_anonymous": True},
         }
         | sections
