@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
-from gateway.eventlog.damage import is_damage, shm_of, wal_of
+from gateway.eventlog.damage import is_damage, page_bytes_of, shm_of, wal_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 _LITTLE, _BIG = 0x377F0682, 0x377F0683
-_PAGE_BYTES = 4096
-"""If the header does not tell."""
 _MASK = 0xFFFFFFFF
 _MX_FRAME_AT = 16
 """Where the wal-index keeps the last valid frame."""
@@ -89,13 +87,13 @@ def _checksum(data: bytes, before: bytes, order: str) -> bytes:
     return first.to_bytes(4, "big") + second.to_bytes(4, "big")
 
 
-def _opened(file: BinaryIO) -> _Log:
+def _opened(file: BinaryIO, database: Path) -> _Log:
     header = file.read(_HEADER_BYTES)
     size = os.fstat(file.fileno()).st_size
     magic = int.from_bytes(header[:4], "big")
     order = {_LITTLE: "little", _BIG: "big"}.get(magic, sys.byteorder)
     whole = magic in {_LITTLE, _BIG} and header[24:] == _checksum(header[:24], bytes(8), order)
-    page_bytes = int.from_bytes(header[8:12], "big") if whole else _PAGE_BYTES
+    page_bytes = int.from_bytes(header[8:12], "big") if whole else page_bytes_of(database)
     frames = max(0, size - _HEADER_BYTES) // (page_bytes + _FRAME_HEADER_BYTES)
     log = _Log(file, page_bytes, order, header[24:] if whole else b"", header[16:24], frames)
     return log if whole else log._replace(salts=_most_common_salts(log))
@@ -118,7 +116,7 @@ def fault(database: Path) -> str:
     wal = wal_of(database)
     try:
         with wal.open("rb") as file:
-            log = _opened(file)
+            log = _opened(file, database)
             if not log.frames:
                 return ""
             last = _last_valid(database)
@@ -168,7 +166,7 @@ def fold(database: Path) -> None:
     """
     try:
         with wal_of(database).open("rb") as file, database.open("r+b") as target:
-            log = _opened(file)
+            log = _opened(file, database)
             frames = [frame for n in range(1, log.frames + 1) if (frame := log.frame(n)) and frame.valid]
             while frames and not frames[-1].commits:  # of a transaction that was never completed
                 frames.pop()

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from gateway.eventlog import wal
-from gateway.eventlog.damage import wal_of
+from gateway.eventlog.damage import page_bytes_of, wal_of
 from gateway.eventlog.losses import ledger
 from gateway.eventlog.segment import Segment
 from gateway.eventlog.state import path_of as state_path_of
@@ -117,8 +117,9 @@ async def test_a_state_whose_log_is_damaged_goes_back_a_little_and_not_to_the_ol
             await log.flush()
         data_dir = await power_cut(log, tmp_path / "cut")
     path = wal_of(state_path_of(data_dir))
-    frames = (path.stat().st_size - 32) // FRAME_BYTES
-    garble(path, 32 + (frames - 15) * FRAME_BYTES + 100)
+    frame_bytes = 24 + page_bytes_of(state_path_of(data_dir))
+    frames = (path.stat().st_size - 32) // frame_bytes
+    garble(path, 32 + (frames - 15) * frame_bytes + 100)
     async with opened(data_dir) as log:
         assert 0 < log.cursor("cloud") < 20
         assert log.head == 20
