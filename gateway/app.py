@@ -128,11 +128,19 @@ class Gateway:
             "upstreams": upstreams,
         }
 
+    async def books(self) -> list[dict[str, object]]:
+        """What became of every event, by upstream, at one moment; plain JSON values.
+
+        Raises:
+            LogError: the disk refuses to tell.
+        """
+        return [line._asdict() for line in await self._log.books()]
+
     async def _run_until(self, stop: asyncio.Event) -> None:
         await self._clock_sync.look()  # before anything is forwarded
         await self._broker.open()
         async with (
-            control.serve(self._config.gateway.data_dir, self.status),
+            control.serve(self._config.gateway.data_dir, self.status, self.books),
             asyncio.TaskGroup() as tasks,
         ):
             running = [

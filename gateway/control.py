@@ -13,24 +13,41 @@ import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from gateway.errors import LogError
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
 
 _NAME = "control.sock"
 _TIMEOUT_S = 2.0
+_BOOKS_TIMEOUT_S = 60.0
+"""Every segment that is pending for some upstream is looked into."""
 
 
 @asynccontextmanager
-async def serve(data_dir: Path, status: Callable[[], dict[str, object]]) -> AsyncIterator[None]:
-    """Answer `status` while the context is open."""
+async def serve(
+    data_dir: Path,
+    status: Callable[[], dict[str, object]],
+    books: Callable[[], Awaitable[list[dict[str, object]]]] | None = None,
+) -> AsyncIterator[None]:
+    """Answer `status`, and `books` if they are kept, while the context is open."""
+
+    async def document(wanted: bytes) -> object:
+        if wanted == b"books\n" and books is not None:
+            return await books()
+        return status() if wanted == b"status\n" else None
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(_TIMEOUT_S):
-                if await reader.readline() == b"status\n":
-                    writer.write(json.dumps(status()).encode())
+        # A disk that refuses leaves the question without an answer; whoever asked reads the files and meets the error.
+        with suppress(TimeoutError, ConnectionError, LogError):
+            async with asyncio.timeout(_TIMEOUT_S) as deadline:
+                wanted = await reader.readline()
+                deadline.reschedule(asyncio.get_running_loop().time() + _BOOKS_TIMEOUT_S)
+                found = await document(wanted)
+                if found is not None:
+                    writer.write(json.dumps(found).encode())
                     await writer.drain()
         writer.close()
 
@@ -47,18 +64,28 @@ async def serve(data_dir: Path, status: Callable[[], dict[str, object]]) -> Asyn
 
 def ask_status(data_dir: Path) -> dict[str, Any] | None:
     """The status of the gateway that runs on `data_dir`; None if none answers."""
+    answer: dict[str, Any] | None = _ask(data_dir, b"status\n", _TIMEOUT_S)
+    return answer
+
+
+def ask_books(data_dir: Path) -> list[dict[str, Any]] | None:
+    """The books of the gateway that runs on `data_dir`, at one moment; None if none answers."""
+    answer: list[dict[str, Any]] | None = _ask(data_dir, b"books\n", _BOOKS_TIMEOUT_S)
+    return answer
+
+
+def _ask(data_dir: Path, what: bytes, timeout_s: float) -> Any:
     try:
         with _short_path(data_dir) as path, socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_TIMEOUT_S)
+            connection.settimeout(timeout_s)
             connection.connect(path)
-            connection.sendall(b"status\n")
+            connection.sendall(what)
             chunks = []
             while chunk := connection.recv(65_536):
                 chunks.append(chunk)
-        answer: dict[str, Any] = json.loads(b"".join(chunks))
+        return json.loads(b"".join(chunks))
     except (OSError, ValueError):  # ValueError: it ended before its answer did
         return None
-    return answer
 
 
 @contextmanager

@@ -217,6 +217,7 @@ class Broker:
             self._wills_bytes = 0
         elif self._wills_bytes > self._config.wills_bytes_max:
             self._wills_dropped += 1
+            self._ingest.refuse(will.qos)
             logger.warning("a will is dropped, because the log is full", extra={"client_id": client_id})
             return
         self._wills_bytes += len(will.payload) + len(will.topic)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway import control
-from gateway.cli import show
+from gateway.cli import books, show
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.eventlog.history import History
 
@@ -23,9 +23,20 @@ _CLOCK_SOURCES = {
 }
 
 
-def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    of_books: Annotated[bool, typer.Option("--books", help="What became of every event; exits 1 if in doubt.")] = False,
+    of_losses: Annotated[bool, typer.Option("--losses", help="What was lost, dropped or refused, and why.")] = False,
+) -> None:
     """Show the state of the gateway: log, devices, and each upstream with what is pending for it."""
     settings = read_config(config)
+    if of_books or of_losses:
+        if of_losses:
+            books.print_losses(settings, as_json=as_json)
+        if of_books:
+            books.print_books(settings, as_json=as_json)
+        return
     facts = collect(settings)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -70,6 +81,8 @@ def _show(facts: dict[str, Any]) -> None:
         typer.echo(f"card      {_describe_wear(wear)}")
     if log["error"]:
         typer.secho(f"disk      nothing is stored or acknowledged: {show.plain(log['error'])}", fg="red")
+    if log["full"]:
+        typer.secho(f"log       full, devices are not read from: {show.plain(log['full'])}", fg="red")
     if broker := facts.get("broker"):
         _show_broker(broker)
     for each in facts["upstreams"]:

@@ -61,6 +61,8 @@ class GroupCommit:
         """Ends with the exception that stopped the writer unexpectedly; set up by whoever watches it."""
         self.error = ""
         """Why the disk takes nothing at the moment; empty if all is well."""
+        self.full = ""
+        """Why nothing more may come though the disk takes it; empty if there is room."""
         self._next_seq = writer.next_seq
         self._batch = Batch()
         self._queue: deque[Batch] = deque()
@@ -73,8 +75,8 @@ class GroupCommit:
 
     @property
     def congested(self) -> bool:
-        """Whether more waits for the disk than `pending_bytes_max`."""
-        return self._pending_bytes > self._config.pending_bytes_max
+        """Whether more waits for the disk than `pending_bytes_max`, or the log is full."""
+        return self._pending_bytes > self._config.pending_bytes_max or bool(self.full)
 
     @property
     def pending_events(self) -> int:

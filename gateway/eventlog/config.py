@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 _MIB = 1024 * 1024
@@ -30,11 +32,15 @@ class LogConfig(BaseModel):
     0 keeps none."""
     cursor_interval_s: float = Field(default=0.5, gt=0)
     """How often moved cursors are made durable; after a crash an upstream sees at most this much again."""
+    retention_policy: Literal["drop_oldest", "refuse_new"] = "drop_oldest"
+    """What becomes of events beyond a limit that some upstream does not have yet. drop_oldest: whole segments go, and
+    what is dropped is booked in the loss ledger first. refuse_new: they stay; while they take more than
+    `retention_bytes_max`, devices are not read from, so nothing is acknowledged."""
     retention_bytes_max: int = Field(default=4 * 1024 * _MIB, ge=0)
-    """Whole segments, oldest first, are removed while the log is larger than this and every upstream has them;
-    0 keeps everything."""
-    retention_age_s: float = Field(default=30 * 86_400, ge=0)
-    """Whole segments older than this are removed once every upstream has them; 0 keeps everything."""
+    """Whole segments, oldest first, are removed while the log is larger than this; the one being written stays. 0 is no
+    limit."""
+    retention_age_s: float = Field(default=0, ge=0)
+    """Whole segments older than this are removed, under refuse_new only once every upstream has them. 0 is no limit."""
     retention_interval_s: float = Field(default=10, gt=0)
     """How often retention looks."""
     card_endurance_tb: float | None = Field(default=None, gt=0)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway.errors import ConfigError
-from gateway.eventlog import lock, segment, state
+from gateway.eventlog import books, held, lock, losses, segment, state
 from gateway.eventlog.boots import Boots
 from gateway.eventlog.reader import LogReader
 from gateway.eventlog.state import StateReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from gateway.event import Event
+    from gateway.eventlog.books import Line
+    from gateway.eventlog.losses import Loss
 
 
 class History:
@@ -56,6 +58,37 @@ class History:
         self.boots = Boots("", self._state.anchors())
         yield from self._reader.scan(after_seq, last_seq)
 
+    def losses(self) -> list[Loss]:
+        """The loss ledger, oldest first.
+
+        Raises:
+            ConfigError: the gateway has not run since an earlier version that kept none.
+        """
+        self._state.require_books()
+        return self._state.losses()
+
+    def books(self, configured: Collection[str]) -> list[Line]:
+        """The books of every upstream (see `books`), added up from the files: at one moment only if no gateway runs.
+
+        Args:
+            configured: names of the upstreams in the configuration.
+
+        Raises:
+            ConfigError: the gateway has not run since an earlier version that kept none.
+            Damaged: a segment is not what was written; the gateway mends it at its next start.
+        """
+        rows, accounts, head = self.losses(), self._state.accounts(), self.head()
+        after_seq = min((account.seq for account in accounts.values()), default=head)
+        parts = held.parts(self._data_dir / "log", self._reader.segments, after_seq, head)
+        return books.lines(
+            accounts,
+            head=max(head, after_seq),
+            held=[span for part in parts for span in part.held()],
+            missing=losses.missing_in(rows),
+            booked=losses.dropped_in(rows),
+            configured=configured,
+        )
+
     def status(self) -> dict[str, Any]:
         """What can be told of a gateway that does not run, in the shape of a running one's status."""
         head = self.head()
@@ -72,6 +105,7 @@ class History:
                 ),
                 "pending_events": 0,
                 "error": "",
+                "full": "",
             },
             "upstreams": [
                 {

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
-from gateway.eventlog import lock, recovery, retention, segment
+from gateway.eventlog import lock, losses, recovery, segment
 from gateway.eventlog.boots import Boots
 from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
 from gateway.eventlog.cursors import Cursors
@@ -22,6 +21,7 @@ from gateway.eventlog.mending import Mender
 from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
 from gateway.eventlog.retained import RetainedMessages
+from gateway.eventlog.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from gateway.clock import Anchor, Clock
     from gateway.event import Event
     from gateway.eventlog.batch import Batch
+    from gateway.eventlog.books import Line
     from gateway.eventlog.config import LogConfig
+    from gateway.eventlog.losses import Missing
 
     T = TypeVar("T")
     Ts = TypeVarTuple("Ts")
@@ -54,6 +56,8 @@ class LogStatus(NamedTuple):
     pending_events: int
     error: str
     """Why the disk does not do what it is asked; empty if all is well."""
+    full: str
+    """Why devices are not read from though the disk is well; empty if they are."""
 
 
 class EventLog:
@@ -85,10 +89,17 @@ class EventLog:
             raise
         self.intake = GroupCommit(self._writer, config, clock.boot_id, self._on_durable)
         """Takes events in."""
+        self._flushing = asyncio.Lock()
+        parts = config, clock, self.intake, self._reading, self._cursors
+        self._upkeep = Upkeep(*parts, flush=self.flush, booked=self._booked, age_ns=self.boots.age_ns)
+        self.on_room = self._upkeep.on_room
+        """Called in the loop when a log that was full has room again."""
         self._recent = Recent(config.recent_bytes_max)
         self._waiters: list[asyncio.Future[None]] = []
         self._cursor_moved = asyncio.Event()
         self._trouble: dict[str, str] = {}
+        self._grown = False
+        """Whether a segment was begun since retention last looked."""
         self.on_committed: list[Callable[[Sequence[Event]], None]] = []
         """Called in the loop with every commit's events, after their receipts were handed out."""
 
@@ -97,30 +108,32 @@ class EventLog:
         self._state, self._writer = found.state, found.writer
         self.log_id = found.log_id
         self.head = found.head
-        self._cursors = Cursors(upstreams, self._state.cursors())
+        missing = losses.missing_in(self._state.losses())
+        oldest, now_ns = found.reader.segments[0], self._clock.wall_ns()
+        self._cursors = Cursors(upstreams, self._state.accounts(), missing, oldest, now_ns)
         self.boots = Boots(self._clock.boot_id, self._state.anchors())
         """Tells the true times of events."""
         mender = Mender(self.data_dir, self.log_id, self._clock)
-        self._reading = Reading(self._folder, found.reader, mender, seal=self._seal, on_mended=self._mended)
+        self._reading = Reading(self.data_dir, found.reader, mender, seal=self._seal, on_missing=self._miss)
         self.inbound = dict(self._writer.inbound)
         """Open QoS 2 packet ids at start: (client id, packet id), and the event of each."""
         self._messages = RetainedMessages(self._state.retained(), self._state.retained_seq())
         self.retained = self._messages.current
         """Retained messages by topic, as of `head`."""
-        self._damaged = self._writer.damaged
+        self._reading.damaged = self._writer.damaged
         self._recover_retained()
 
     def _recover_retained(self) -> None:
         """Look through what `state.db` does not know of: at once if it is little and readable, else while running."""
         after_seq = self._messages.seq
         try:
-            if self._damaged is None and self.head - after_seq <= _CATCH_UP_EVENTS_MAX:
+            if self._reading.damaged is None and self.head - after_seq <= _CATCH_UP_EVENTS_MAX:
                 for event in self._reading.scan(after_seq, self.head):
                     if event.retain:
                         self._messages.note(event)
                 return
         except Damaged as damaged:
-            self._damaged = damaged
+            self._reading.damaged = damaged
         self._messages.behind = (after_seq, self._writer.next_seq - 1)
 
     # --- reading ---
@@ -157,18 +170,22 @@ class EventLog:
         """The last sequence number an upstream has taken; 0 before its first."""
         return self._cursors.seq(upstream)
 
-    def advance(
-        self,
-        upstream: str,
-        seq: int,
-        *,
-        forwarded: int = 0,  # noqa: ARG002 - the books are not kept yet
-        filtered: int = 0,  # noqa: ARG002
-        quarantined: int = 0,  # noqa: ARG002
-    ) -> None:
-        """Move a cursor over what the upstream has taken; durable within `cursor_interval_s`."""
-        if self._cursors.advance(upstream, seq):
+    def advance(self, upstream: str, seq: int, *, forwarded: int = 0, filtered: int = 0, quarantined: int = 0) -> None:
+        """Move a cursor over what the upstream is done with; durable within `cursor_interval_s`.
+
+        Args:
+            upstream: its name.
+            seq: the last event it is done with; nothing happens if the cursor is there or beyond.
+            forwarded: how many of the events from after the cursor up to `seq` it has taken.
+            filtered: how many of them were not meant for it.
+            quarantined: how many of them it can never take.
+        """
+        if self._cursors.advance(upstream, seq, forwarded=forwarded, filtered=filtered, quarantined=quarantined):
             self._cursor_moved.set()
+
+    def refuse(self, qos: int) -> None:
+        """Book an event that was not taken in because the log is full; durable within `cursor_interval_s`."""
+        self._cursors.refuse(qos, self.head, self._clock.wall_ns())
 
     async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
         """Store which events an upstream can never take; durable when it returns."""
@@ -210,7 +227,8 @@ class EventLog:
             await self._cursor_moves()
             await self._tend("cursors and retained messages", self.flush)
             await self._tend("mending", self.mend)
-            if loop.time() >= next_retention_s:
+            if loop.time() >= next_retention_s or self._grown or self.intake.full:
+                self._grown = False
                 next_retention_s = loop.time() + self._config.retention_interval_s
                 await self._tend("retention", self.retain)
             done, _ = await asyncio.wait([crash], timeout=self._config.cursor_interval_s)
@@ -234,19 +252,29 @@ class EventLog:
         Raises:
             LogError: the disk refused; they are kept and flushed again.
         """
-        messages, lag = self._messages, self.head - self._messages.seq
-        if not (self._cursors.moved or messages.changed or lag > _RETAINED_LAG_EVENTS_MAX):
-            return
-        moved = self._cursors.take_moved()
-        changed, messages.changed = messages.changed, {}
-        head, seq = self.head, messages.seq if messages.behind else self.head
-        try:
-            await self._write(self._state.flush, moved, list(changed.values()), seq, self._clock.wall_ns(), head)
-        except BaseException:  # also when cancelled: nobody knows then whether it was done, and twice does no harm
-            self._cursors.put_back(moved)
-            messages.changed = changed | messages.changed
-            raise
-        messages.seq = seq
+        # Never cancelled half-way: what may be in the ledger already must not be booked again.
+        await asyncio.shield(asyncio.ensure_future(self._flush()))
+
+    async def _flush(self) -> None:
+        async with self._flushing:
+            messages, lag = self._messages, self.head - self._messages.seq
+            if not (self._cursors.unsaved or messages.changed or lag > _RETAINED_LAG_EVENTS_MAX):
+                return
+            unsaved = self._cursors.take_unsaved()
+            changed, messages.changed = messages.changed, {}
+            seq = messages.seq if messages.behind else self.head
+            kept = list(changed.values()), seq, self._clock.wall_ns(), self.head, unsaved.lost
+            try:
+                await self._write(self._state.flush, unsaved.accounts, *kept)
+            except LogError:
+                self._cursors.put_back(unsaved)
+                messages.changed = changed | messages.changed
+                raise
+            messages.seq = seq
+
+    async def _booked(self) -> dict[str, int]:
+        async with self._flushing:
+            return losses.dropped_in([*await self._write(self._state.losses), *self._cursors.lost])
 
     async def mend(self) -> None:
         """Mend what was found damaged at start, and go on looking for retained messages the state does not know of.
@@ -254,39 +282,35 @@ class EventLog:
         Raises:
             LogError: the disk refused; call again.
         """
-        if self._damaged is not None:
-            await self._reading.mend(self._damaged)
-            self._damaged = None
+        await self._reading.mend_found()
+        await self._upkeep.explain(self.head)
         for _ in range(_CATCH_UP_EVENTS_MAX // 10_000):
             if self._messages.behind is None:
                 return
             self._messages.catch_up(await self._reading.read(*self._messages.behind, 10_000))
 
     async def retain(self) -> None:
-        """Unlink whole segments that are beyond the limits and that no upstream needs.
+        """Unlink whole segments that are beyond the limits, as the policy says (see `Upkeep.retain`).
 
         Raises:
-            LogError: the disk refuses to be read, or a segment cannot be unlinked.
+            LogError: the disk refuses to be read, or to book what is dropped, or a segment cannot be unlinked.
         """
-        if len(self._reading.segments) < 2:
-            return
-        facts = await self._reading.facts(self.head, partial(self.boots.age_ns, self._clock.mono_ns()))
-        needed_from = 1 + self._cursors.taken_by_all(self.head)
-        try:
-            await self.flush()
-        except LogError:
-            # A full disk refuses this, and gets room by nothing but the unlinking below. What must stay are the
-            # retained messages that nothing but the log knows of.
-            needed_from = min(needed_from, 1 + self._messages.seq)
-        gone = retention.surplus(
-            facts,
-            needed_from=needed_from,
-            bytes_max=self._config.retention_bytes_max,
-            age_s=self._config.retention_age_s,
-        )
-        if gone:
-            await self._reading.remove(gone)
-            logger.info("segments removed by retention", extra={"first_seqs": gone})
+        await self._reading.mend_found()
+        await self._upkeep.retain(self.head, self._kept_from)
+
+    def _kept_from(self) -> int:
+        """The first event that may be the only one to tell of a retained message."""
+        messages = self._messages
+        return 1 + (messages.seq if messages.changed or messages.behind else self.head)
+
+    async def books(self) -> list[Line]:
+        """What became of every event, by upstream (see `books`).
+
+        Raises:
+            LogError: the disk refused.
+        """
+        await self._reading.mend_found()
+        return await self._upkeep.books(self.head)
 
     def status(self) -> LogStatus:
         """A look at the log; costs one stat per segment."""
@@ -298,6 +322,7 @@ class EventLog:
             size_bytes=sum(segment.size_of(segment.path_of(self._folder, first)) for first in segments),
             pending_events=self.intake.pending_events,
             error=self.intake.error or next(iter(self._trouble.values()), ""),
+            full=self.intake.full,
         )
 
     async def beat(self) -> None:
@@ -332,6 +357,7 @@ class EventLog:
 
     def _on_durable(self, batch: Batch, begun: int | None) -> None:
         self._reading.begun(begun)
+        self._grown |= begun is not None
         if batch.events:
             self.head = batch.events[-1].seq
             self._recent.add(batch.events, batch.bytes_ + MEMORY_PER_EVENT_BYTES * len(batch.events))
@@ -349,8 +375,9 @@ class EventLog:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _mended(self, last_seq: int) -> None:
+    def _miss(self, last_seq: int, missing: Missing) -> None:
         self.head = max(self.head, last_seq)
+        self._cursors.missing = missing
 
     # --- in the writing thread ---
 

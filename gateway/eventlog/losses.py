@@ -1,7 +1,12 @@
-"""The loss ledger: which numbers of the log have no event any more, and why. Rows in `state.db`.
+"""The loss ledger: which events are gone that somebody still needed, and why. Rows in `state.db`.
 
-Rows are never changed. Ranges are inclusive. `events` is how many events are known to be lost: a range of the cause
-`gap` has 0, because its numbers were left out for safety and nobody knows of an event that had one.
+Ranges are inclusive. `events` is how many events are known to be lost: a range of the cause `gap` has 0, because its
+numbers were left out for safety and nobody knows of an event that had one; in a range that was dropped for an upstream
+some numbers may not have stood for an event.
+
+The ledger is bounded. What retention drops, and what is refused, continues the last row of its upstream and cause for
+a day, and of a thousand such rows the two oldest become one: years of dropping are some 100 KB an upstream. A row of
+damage names numbers that had their place on the disk, so there cannot be more of them than that.
 """
 
 from __future__ import annotations
@@ -12,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.eventlog import schema
 from gateway.eventlog.damage import translated
-from gateway.eventlog.segment import connect
+from gateway.eventlog.retention import DROPPED, EXPIRED
+from gateway.eventlog.segment import connect, connect_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +26,22 @@ if TYPE_CHECKING:
 
 DAMAGED = "damaged"
 GAP = "gap"
+FOUND = "found"
+"""Put back into the log from a file that was set aside: such numbers are not missing any more."""
+REFUSED = "refused"
+"""Never stored, because the log was full; such a row names the last number given out at the time."""
+
+_PERIOD_NS = 24 * 3600 * 10**9
+_ROWS_MAX = 1000
+"""Of one upstream, cause and detail, among those that may be continued."""
+
+_COLUMNS = "at_ns, upstream, first_seq, last_seq, events, cause, detail, until_ns"
+_INSERT = f"INSERT INTO losses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+ROWS = f"SELECT {_COLUMNS} FROM losses ORDER BY id"  # noqa: S608
+"""Every row, oldest first."""
+"""Every row, oldest first."""
+_SAME = "SELECT id, at_ns, first_seq, last_seq, events FROM losses WHERE upstream IS ? AND cause = ? AND detail = ?"
+_CONTINUE = "UPDATE losses SET first_seq = ?, last_seq = ?, events = ?, until_ns = ? WHERE id = ?"
 
 
 class Span(NamedTuple):
@@ -40,22 +62,64 @@ class Loss(NamedTuple):
     events: int
     cause: str
     detail: str
+    until_ns: int
+    """When the row was last continued."""
+
+
+class Missing(NamedTuple):
+    """Numbers without an event, for every upstream; the runs are in order and do not overlap."""
+
+    gaps: list[Span]
+    """Nobody knows of an event that had one of these."""
+    damaged: list[Span]
+    """These had events, which are lost."""
+
+
+def missing_in(rows: Iterable[Loss]) -> Missing:
+    """What rows of the ledger say of numbers without an event. Pure."""
+    gaps: list[Span] = []
+    damaged: list[Span] = []
+    for row in rows:  # in the order they were written: what was put back may be damaged again
+        span = Span(row.first_seq, row.last_seq)
+        if row.cause == GAP:
+            gaps.append(span)
+        elif row.cause == DAMAGED:
+            damaged.append(span)
+        elif row.cause == FOUND:
+            damaged = without(damaged, [span])
+    return Missing(sorted(gaps), sorted(damaged))
+
+
+def dropped_in(rows: Iterable[Loss]) -> dict[str, int]:
+    """Per upstream, how many events retention has dropped before it had them, as rows of the ledger say. Pure."""
+    found: dict[str, int] = {}
+    for row in rows:
+        if row.upstream is not None and row.cause in {DROPPED, EXPIRED}:
+            found[row.upstream] = found.get(row.upstream, 0) + row.events
+    return found
+
+
+def count_in(spans: Iterable[Span], first: int, last: int) -> int:
+    """How many numbers from `first` to `last`, both included, are in runs that do not overlap. Pure."""
+    return sum(max(0, min(last, span.last) - max(first, span.first) + 1) for span in spans)
 
 
 def without(spans: Iterable[Span], known: Iterable[Span]) -> list[Span]:
     """The parts of `spans` that no span of `known` covers, in order. Pure."""
-    left = sorted(spans)
-    for taken in sorted(known):
-        cut: list[Span] = []
-        for span in left:
-            if taken.last < span.first or span.last < taken.first:
-                cut.append(span)
-                continue
-            if span.first < taken.first:
-                cut.append(Span(span.first, taken.first - 1))
-            if taken.last < span.last:
-                cut.append(Span(taken.last + 1, span.last))
-        left = cut
+    left: list[Span] = []
+    taken = sorted(known)
+    at = 0
+    for first, last in sorted(spans):
+        begin = first
+        while at < len(taken) and taken[at].first <= last:
+            if begin < taken[at].first:
+                left.append(Span(begin, taken[at].first - 1))
+            begin = max(begin, taken[at].last + 1)
+            if begin > last:
+                break  # this one may cover something of the next span too
+            at += 1
+        if begin <= last:
+            left.append(Span(begin, last))
     return left
 
 
@@ -74,13 +138,12 @@ def record(state_path: Path, spans: Sequence[Span], cause: str, detail: str, now
         try:
             schema.migrate(db, schema.state)
             db.execute("BEGIN IMMEDIATE")
-            rows = db.execute("SELECT first_seq, last_seq FROM losses WHERE upstream IS NULL").fetchall()
-            new = without(spans, [Span(*row) for row in rows])
+            known = missing_in(_rows(db))
+            new = without(spans, [*known.gaps, *known.damaged])
             db.executemany(
-                "INSERT INTO losses (at_ns, upstream, first_seq, last_seq, events, cause, detail)"
-                " VALUES (?, NULL, ?, ?, ?, ?, ?)",
+                _INSERT,
                 [
-                    (now_ns, span.first, span.last, 0 if cause == GAP else span.last - span.first + 1, cause, detail)
+                    (now_ns, None, *span, 0 if cause == GAP else span.last - span.first + 1, cause, detail, now_ns)
                     for span in new
                 ],
             )
@@ -90,13 +153,70 @@ def record(state_path: Path, spans: Sequence[Span], cause: str, detail: str, now
     return new
 
 
-def ledger(state_path: Path) -> list[Loss]:
-    """Every row, oldest first."""
+def record_found(state_path: Path, spans: Sequence[Span], detail: str, now_ns: int) -> None:
+    """Note that the log holds these numbers again; durable when it returns.
+
+    Raises:
+        LogError: the disk refused.
+    """
+    rows = [Loss(now_ns, None, *span, span.last - span.first + 1, FOUND, detail, now_ns) for span in spans]
     with closing(connect(state_path)) as db:
         try:
-            rows = db.execute(
-                "SELECT at_ns, upstream, first_seq, last_seq, events, cause, detail FROM losses ORDER BY id"
-            ).fetchall()
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany(_INSERT, rows)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise translated(error, state_path, f"{state_path}: {error}", "Is the disk full? (df, dmesg)") from error
+
+
+def merged(old: Loss, new: Loss) -> Loss:
+    """Two rows of one upstream, cause and detail as one. Pure."""
+    return old._replace(
+        first_seq=min(old.first_seq, new.first_seq),
+        last_seq=max(old.last_seq, new.last_seq),
+        events=old.events + new.events,
+        until_ns=new.until_ns,
+    )
+
+
+def book(db: sqlite3.Connection, rows: Iterable[Loss]) -> None:
+    """Note what retention dropped or what was refused, within the caller's transaction."""
+    for row in rows:
+        same = db.execute(_SAME + " ORDER BY id DESC LIMIT 1", (row.upstream, row.cause, row.detail)).fetchone()
+        if same is not None and 0 <= row.at_ns - same[1] < _PERIOD_NS:
+            _continue(db, same, row)
+        else:
+            db.execute(_INSERT, row)
+            _bound(db, row)
+
+
+def _continue(db: sqlite3.Connection, old: tuple[int, int, int, int, int], row: Loss) -> None:
+    number, _, first, last, events = old
+    values = (min(first, row.first_seq), max(last, row.last_seq), events + row.events, row.until_ns, number)
+    db.execute(_CONTINUE, values)
+
+
+def _bound(db: sqlite3.Connection, row: Loss) -> None:
+    key = (row.upstream, row.cause, row.detail)
+    oldest = db.execute(_SAME + " ORDER BY id LIMIT ?", (*key, _ROWS_MAX + 1)).fetchall()
+    if len(oldest) > _ROWS_MAX:
+        number, at_ns, first, last, events = oldest[1]
+        _continue(db, oldest[0], Loss(at_ns, row.upstream, first, last, events, row.cause, row.detail, at_ns))
+        db.execute("DELETE FROM losses WHERE id = ?", (number,))
+
+
+def ledger(state_path: Path) -> list[Loss]:
+    """Every row, oldest first; nothing is written.
+
+    Raises:
+        LogError: it cannot be read.
+    """
+    with closing(connect_reading(state_path)) as db:
+        try:
+            return _rows(db)
         except sqlite3.Error as error:
             raise translated(error, state_path, f"{state_path} cannot be read: {error}") from error
-    return [Loss(*row) for row in rows]
+
+
+def _rows(db: sqlite3.Connection) -> list[Loss]:
+    return [Loss(*row) for row in db.execute(ROWS)]

@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
-from gateway.eventlog import segment
+from gateway.eventlog import held, losses, segment, state
 from gateway.eventlog.damage import Damaged, inode_of
+from gateway.eventlog.losses import Missing, Span
+from gateway.eventlog.reader import UNSURE_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -33,29 +35,33 @@ class Reading:
 
     def __init__(
         self,
-        folder: Path,
+        data_dir: Path,
         reader: LogReader,
         mender: Mender,
         *,
         seal: Callable[[], Awaitable[int]],
-        on_mended: Callable[[int], None],
+        on_missing: Callable[[int, Missing], None],
     ) -> None:
         """Take over a reader.
 
         Args:
-            folder: of the segments.
+            data_dir: of the gateway.
             reader: nobody else may use it.
             mender: nobody else may use it.
             seal: leaves the segment that is written for good and tells where the new one begins.
-            on_mended: called with the highest number salvaged of each damaged segment.
+            on_missing: called when the ledger knows of more numbers without events, with the highest number that was
+                salvaged (0 if there was nothing to salvage) and all such numbers; before a reader steps over them.
         """
-        self._folder = folder
+        self._folder = data_dir / "log"
+        self._state_path = state.path_of(data_dir)
         self._reader = reader
         self._mender = mender
         self._seal = seal
-        self._on_mended = on_mended
+        self._on_missing = on_missing
         self._thread = ThreadPoolExecutor(1, "log-reader")
         self._mending = asyncio.Lock()
+        self.damaged: Damaged | None = None
+        """What was found when the log was opened; for `mend_found`."""
 
     @property
     def segments(self) -> list[int]:
@@ -95,15 +101,68 @@ class Reading:
         else:
             self._reader.segments = [*self._reader.segments, first_seq]
 
+    async def held(self, after_seq: int, last_seq: int) -> list[Span]:
+        """The numbers after `after_seq` up to `last_seq` that have an event, in order.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        found: list[Span] = []
+        for part in held.parts(self._folder, self.segments, after_seq, last_seq):
+            found += await self._call(part.held)
+        return found
+
+    async def explain(self, after_seq: int, last_seq: int, missing: Missing, now_ns: int) -> None:
+        """Note in the ledger which numbers have no event, as far as it does not say so yet.
+
+        Args:
+            after_seq: where to begin; what is before the oldest segment is left out.
+            last_seq: where to end.
+            missing: what the ledger says.
+            now_ns: wall clock.
+
+        Raises:
+            LogError: the disk refused; call again.
+        """
+        first = max(after_seq + 1, self.segments[0])
+        if first > last_seq:
+            return
+        known = [*await self.held(after_seq, last_seq), *missing.gaps, *missing.damaged]
+        unknown = losses.without([Span(first, last_seq)], known)
+        if not unknown:
+            return
+        unsure = []
+        for part in held.parts(self._folder, self.segments[1:], after_seq, last_seq + 1):
+            text = await self._call(part.meta, UNSURE_FROM)
+            if text.isdecimal():
+                unsure.append(Span(int(text), segment.first_seq_of(part.path) - 1))
+        lost = losses.without(unknown, unsure)
+        gaps = losses.without(unknown, lost)
+        why = "no file of the log holds these"
+        await self._in_thread(losses.record, self._state_path, lost, losses.DAMAGED, why, now_ns)
+        await self._in_thread(losses.record, self._state_path, gaps, losses.GAP, why, now_ns)
+        self._on_missing(0, await self._in_thread(self._missing))
+
     async def remove(self, first_seqs: Sequence[int]) -> None:
-        """Unlink segments.
+        """Unlink segments, one by one, so that whoever wants to read waits for one at the most.
 
         Raises:
             LogError: one cannot be.
         """
         # Changed in the loop, where new segments are added too, and before a file is gone.
         self._reader.segments = [first for first in self._reader.segments if first not in first_seqs]
-        await self._in_thread(self._unlink, first_seqs)
+        for first in first_seqs:
+            await self._in_thread(self._unlink, first)
+
+    async def mend_found(self) -> None:
+        """Mend what was found damaged when the log was opened.
+
+        Raises:
+            LogError: the disk refused; call again.
+        """
+        if self.damaged is not None:
+            await self.mend(self.damaged)
+            self.damaged = None
 
     async def mend(self, damaged: Damaged) -> None:
         """Salvage a damaged segment, unless it was mended meanwhile; the one being written is left first.
@@ -121,7 +180,7 @@ class Reading:
             following = self._reader.segments[index + 1]
             mended = await self._in_thread(self._mend_segment, damaged, first, following)
             if mended is not None:
-                self._on_mended(mended.last_seq)
+                self._on_missing(mended.last_seq, await self._in_thread(self._missing))
 
     async def close(self) -> None:
         """Let go of every file and end the thread."""
@@ -145,11 +204,13 @@ class Reading:
         self._reader.forget(first)
         return self._mender.mend(first, following, damaged.inode, str(damaged))
 
-    def _unlink(self, first_seqs: Sequence[int]) -> None:
-        for first in first_seqs:
-            self._reader.forget(first)
-            path = segment.path_of(self._folder, first)
-            try:
-                segment.remove(path)
-            except OSError as error:
-                raise LogError(f"{path} cannot be removed: {error}", "Look at the disk (dmesg).") from error
+    def _missing(self) -> Missing:
+        return losses.missing_in(losses.ledger(self._state_path))
+
+    def _unlink(self, first: int) -> None:
+        self._reader.forget(first)
+        path = segment.path_of(self._folder, first)
+        try:
+            segment.remove(path)
+        except OSError as error:
+            raise LogError(f"{path} cannot be removed: {error}", "Look at the disk (dmesg).") from error

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+DROPPED = "dropped"
+"""Removed because the log was too large."""
+EXPIRED = "expired"
+"""Removed because the events were too old."""
 
 
 class SegmentFacts(NamedTuple):
@@ -18,19 +24,34 @@ class SegmentFacts(NamedTuple):
     """How old its last event is at the least."""
 
 
-def surplus(segments: Sequence[SegmentFacts], *, needed_from: int, bytes_max: int, age_s: float) -> list[int]:
-    """First sequence numbers of the segments to remove, oldest first.
+class Surplus(NamedTuple):
+    """A segment beyond a limit."""
 
-    The newest segment stays, and so does every one that holds an event at or after `needed_from`, the first event
-    that some upstream has not taken. A limit of 0 is no limit.
-    """
+    segment: SegmentFacts
+    cause: str
+    """`DROPPED` or `EXPIRED`."""
+
+
+def surplus(segments: Sequence[SegmentFacts], *, bytes_max: int, age_s: float) -> list[Surplus]:
+    """The segments beyond the limits, oldest first, whoever needs them. The newest stays. A limit of 0 is no limit."""
     total = sum(segment.bytes_ for segment in segments)
-    gone = []
+    found = []
     for segment in segments[:-1]:
         too_large = bytes_max > 0 and total > bytes_max
         too_old = age_s > 0 and segment.age_ns > age_s * 1e9
-        if segment.last_seq >= needed_from or not (too_large or too_old):
+        if not (too_large or too_old):
             break
-        gone.append(segment.first_seq)
+        found.append(Surplus(segment, EXPIRED if too_old else DROPPED))
         total -= segment.bytes_
-    return gone
+    return found
+
+
+def before(found: Sequence[Surplus], needed_from: int) -> list[Surplus]:
+    """Those, from the oldest on, that hold no event at or after `needed_from`."""
+    return list(takewhile(lambda each: each.segment.last_seq < needed_from, found))
+
+
+def is_full(segments: Sequence[SegmentFacts], *, needed_from: int, bytes_max: int) -> bool:
+    """Whether what somebody needs is more than the limit, so that nothing can go and nothing more may come."""
+    needed = sum(segment.bytes_ for segment in segments if segment.last_seq >= needed_from)
+    return 0 < bytes_max < needed

@@ -14,7 +14,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Anchor
-from gateway.eventlog import schema
+from gateway.errors import ConfigError
+from gateway.eventlog import losses, schema
+from gateway.eventlog.books import Account
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
 from gateway.eventlog.damage import Damaged, look_over, translated
 from gateway.eventlog.reserve import Reserve, refusal, with_reserve
@@ -23,15 +25,18 @@ from gateway.eventlog.segment import connect, connect_reading
 from gateway.eventlog.takeover import write_again
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from gateway.errors import LogError
+    from gateway.eventlog.losses import Loss
 
 SEQ_MAX = 2**53
 """No log gets this far; a number beyond it is damage."""
 _LOG_PAGES = 64
 """The write-ahead log is begun anew after so many pages, so that it leaves most of the reserve to the database."""
+_ACCOUNTS = f"SELECT {schema.ACCOUNT} FROM cursors"  # noqa: S608 - a constant
+_KEEP_ACCOUNT = f"INSERT OR REPLACE INTO cursors ({schema.ACCOUNT}, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _ANCHORS = "SELECT boot_id, mono_ns, offset_ns, source, crc FROM anchors ORDER BY id"
 _FORGET_ANCHORS = """
     DELETE FROM anchors WHERE id <= (SELECT max(id) FROM anchors) - ? OR id IN (
@@ -77,14 +82,16 @@ class State:
         look_over(self._db, self.path)
         self.sessions()
         self.anchors()
-        self._look("SELECT id, at_ns, upstream, first_seq, last_seq, events, cause, detail FROM losses LIMIT 1")
         self._look("SELECT upstream, seq, reason, quarantined_ns FROM quarantine LIMIT 1")
-        numbers = [*self.cursors().values(), self.retained_seq(), self.high_water()]
+        accounts = self.accounts()
+        numbers = [self.retained_seq(), self.high_water(), *(number for each in accounts.values() for number in each)]
         kept = self.meta("cursors_crc")
         if any(type(seq) is not int or not 0 <= seq < SEQ_MAX for seq in numbers) or (
-            kept is not None and kept != _checksum(self.cursors())
+            kept is not None and kept != _checksum(accounts)
         ):
             raise Damaged(self.path, f"{self.path} is damaged: its cursors are not what was written")
+        if any(type(number) is not int for row in self.losses() for number in (row.at_ns, *row[2:5], row.until_ns)):
+            raise Damaged(self.path, f"{self.path} is damaged: its ledger is not what was written")
         if any(type(each.topic) is not str or type(each.payload) is not bytes for each in self.retained()):
             raise Damaged(self.path, f"{self.path} is damaged: its retained messages are not what was written")
 
@@ -110,32 +117,45 @@ class State:
         """Keep a single value by name."""
         self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, value)])
 
+    def accounts(self) -> dict[str, Account]:
+        """Per upstream, how far it durably is, and what became of the events up to there."""
+        return _accounts(self._look(_ACCOUNTS))
+
     def cursors(self) -> dict[str, int]:
-        """Per upstream, the last sequence number it durably has."""
-        return dict(self._look("SELECT upstream, seq FROM cursors"))
+        """Per upstream, the last sequence number it is durably done with."""
+        return {name: account.seq for name, account in self.accounts().items()}
+
+    def losses(self) -> list[Loss]:
+        """Every row of the loss ledger, oldest first."""
+        return [losses.Loss(*row) for row in self._look(losses.ROWS)]
 
     @with_reserve
     def flush(
-        self, cursors: Mapping[str, int], retained: Iterable[Retained], head: int, now_ns: int, high_water: int = 0
+        self,
+        accounts: Mapping[str, Account],
+        retained: Iterable[Retained],
+        head: int,
+        now_ns: int,
+        high_water: int = 0,
+        lost: Sequence[Loss] = (),
     ) -> None:
-        """Store moved cursors, and the retained messages that events up to `head` have changed.
+        """Store moved cursors with their counters, and the retained messages that events up to `head` have changed.
 
-        The caller has moved each cursor only over what its upstream has taken, and has events up to `high_water`, or
-        `head` if that is more, on disk.
+        The caller has moved each cursor only over what its upstream is done with, or over what `lost` names, which
+        goes into the ledger with it. It has events up to `high_water`, or `head` if that is more, on disk.
         """
         self._begin()
         try:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)",
-                [(name, seq, now_ns) for name, seq in cursors.items()],
-            )
+            rows = [(name, *account, now_ns) for name, account in accounts.items()]
+            self._db.executemany(_KEEP_ACCOUNT, rows)
+            losses.book(self._db, lost)
             for message in retained:
                 if message.payload:
                     self._db.execute("INSERT OR REPLACE INTO retained VALUES (?, ?, ?, ?)", message)
                 else:
                     self._db.execute("DELETE FROM retained WHERE topic = ?", (message.topic,))
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('retained_seq', ?)", (str(head),))
-            marks = [("high_water", str(max(head, high_water))), ("cursors_crc", _checksum(self.cursors()))]
+            marks = [("high_water", str(max(head, high_water))), ("cursors_crc", _checksum(self.accounts()))]
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", marks)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -226,9 +246,12 @@ def _rows(db: sqlite3.Connection, path: Path, sql: str, *values: str) -> list[An
         raise translated(error, path, f"{path} cannot be read: {error}", "Look at the disk (dmesg).") from error
 
 
-def _checksum(cursors: Mapping[str, int]) -> str:
-    """Of all cursors: one flipped bit in one of them would pass as a cursor, and skip events."""
-    return f"{zlib.crc32(repr(sorted(cursors.items())).encode()):08x}"
+def _accounts(rows: Iterable[tuple[Any, ...]]) -> dict[str, Account]:
+    return {row[0]: Account(*row[1:]) for row in rows}
+
+
+def _checksum(accounts: Mapping[str, Account]) -> str:
+    return schema.checksum_of_cursors((name, *account) for name, account in accounts.items())
 
 
 def _anchor_row(boot_id: str, anchor: Anchor) -> tuple[object, ...]:
@@ -250,8 +273,28 @@ class StateReader:
         self._db = connect_reading(path)
 
     def cursors(self) -> dict[str, int]:
-        """Per upstream, the last sequence number it durably has."""
+        """Per upstream, the last sequence number it is durably done with."""
         return dict(self._look("SELECT upstream, seq FROM cursors"))
+
+    def require_books(self) -> None:
+        """Make sure that books are kept in it.
+
+        Raises:
+            ConfigError: it is an earlier version's.
+        """
+        if not self._look("SELECT 1 FROM pragma_table_info('cursors') WHERE name = 'started'"):
+            raise ConfigError(
+                f"{self.path} was written by an earlier version, which kept no books",
+                "Start the gateway once; books are kept from then on (gateway run).",
+            )
+
+    def accounts(self) -> dict[str, Account]:
+        """Per upstream, how far it durably is, and what became of the events up to there."""
+        return _accounts(self._look(_ACCOUNTS))
+
+    def losses(self) -> list[Loss]:
+        """Every row of the loss ledger, oldest first."""
+        return [losses.Loss(*row) for row in self._look(losses.ROWS)]
 
     def quarantined(self) -> dict[str, int]:
         """Per upstream, how many events it can never take."""

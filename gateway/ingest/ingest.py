@@ -43,6 +43,7 @@ class Ingest:
         for client_id, packet_id in log.inbound:
             self._inbound.setdefault(client_id, set()).add(packet_id)
         log.on_committed.append(self._relieve)
+        log.on_room.append(self._relieve)
         self.append = log.intake.append
         """`append(received_ns, mono_ns, client_id, topic, qos, retain, payload)`: a message becomes an event. Bound
         here without a wrapper, because it is called for every message (see `GroupCommit.append`)."""
@@ -57,6 +58,10 @@ class Ingest:
         """Take in a single message nobody waits for, a will say; returns its sequence number."""
         received_ns, mono_ns = self.now()
         return self.append(received_ns, mono_ns, client_id, topic, qos, retain, payload)
+
+    def refuse(self, qos: int) -> None:
+        """Book a single message that was not taken in, because the log is full, as lost."""
+        self._log.refuse(qos)
 
     def is_repeat(self, client_id: str, packet_id: int) -> bool:
         """Whether a QoS 2 message with this packet id is stored already and waits for its release."""
@@ -105,7 +110,7 @@ class Ingest:
         """Have `tell` called with the events of every commit."""
         self._log.on_committed.append(tell)
 
-    def _relieve(self, _events: Sequence[Event]) -> None:
+    def _relieve(self, _events: Sequence[Event] = ()) -> None:
         while self._waiting and not self._log.intake.congested:
             source, _ = self._waiting.popitem(last=False)
             source.relieve()

@@ -1,5 +1,7 @@
 """The log against a list: whatever is done to it, and whenever the power fails, it holds what the list holds.
 
+Its books are held against a note of what became of each event, for each upstream: they balance after any history.
+
 A power cut is a copy of the log's files between two transactions, from which the log goes on. What had been
 acknowledged by then has to be in the copy; what had not may be there, as long as nothing before it is missing.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +27,8 @@ from gateway.ingest.ingest import Ingest
 from tests.unit.eventlog.logs import HandClock, firsts, limits, newest, refuse_inserts
 
 UPSTREAMS = ("cloud", "archive")
+LATER = "later"
+"""An upstream that is configured some time, and some time no more."""
 PACKET_IDS = (1, 2, 3)
 SEGMENT_BYTES_MAX = 52 * 1024
 """Less than an operator may set: an empty segment has 48 KiB, so every 4 KiB of events fill one."""
@@ -67,8 +72,9 @@ class LogModel(RuleBasedStateMachine):
         recent_bytes_max=st.sampled_from([0, 5_000, 10**7]),
         batch_events_max=st.sampled_from([1, 3, 1000]),
         retention_bytes_max=st.sampled_from([1, 120_000]),
+        policy=st.sampled_from(["drop_oldest", "refuse_new"]),
     )
-    def begin(self, recent_bytes_max: int, batch_events_max: int, retention_bytes_max: int) -> None:
+    def begin(self, recent_bytes_max: int, batch_events_max: int, retention_bytes_max: int, policy: str) -> None:
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="log-model-"))
         self.clock = HandClock()
@@ -76,15 +82,21 @@ class LogModel(RuleBasedStateMachine):
             recent_bytes_max=recent_bytes_max,
             batch_events_max=batch_events_max,
             retention_bytes_max=retention_bytes_max,
+            retention_policy=policy,
             retry_interval_s=0.001,
             commit_interval_ms=0,
         ).model_copy(update={"segment_bytes_max": SEGMENT_BYTES_MAX})
         self.events: list[Event] = []
         self.changes: list[Change] = []
-        self.cursors = dict.fromkeys(UPSTREAMS, 0)
-        self.flushed = dict(self.cursors)
+        self.gone: set[int] = set()
+        """Events whose segment somebody has deleted."""
+        self.cursors: dict[str, int] = {}
+        self.started: dict[str, int] = {}
+        self.fates: dict[str, dict[int, str]] = {}
+        """By upstream, what became of each event up to its cursor."""
+        self.flushed: dict[str, int] = {}
         self.power_cuts = 0
-        self.open(self.folder / "0")
+        self.open(self.folder / "0", UPSTREAMS)
 
     def teardown(self) -> None:
         if hasattr(self, "log"):
@@ -93,11 +105,16 @@ class LogModel(RuleBasedStateMachine):
             self.loop.close()
             shutil.rmtree(self.folder)
 
-    def open(self, data_dir: Path) -> None:
-        self.log = EventLog(data_dir, self.config, self.clock, UPSTREAMS)
+    def open(self, data_dir: Path, upstreams: tuple[str, ...]) -> None:
+        self.upstreams = upstreams
+        self.log = EventLog(data_dir, self.config, self.clock, upstreams)
         self.ingest = Ingest(self.log, self.clock)
         self.acknowledged = Acknowledged()
         self.oldest = firsts(data_dir)[0]
+        for upstream in upstreams:
+            if upstream not in self.cursors:
+                self.cursors[upstream] = self.started[upstream] = self.flushed[upstream] = self.oldest - 1
+                self.fates[upstream] = {}
 
     def close(self) -> None:
         self.wait(self.log.close(10))
@@ -172,20 +189,30 @@ class LogModel(RuleBasedStateMachine):
         after_seq, head = self.log.head * percent // 100, self.log.head
         found = self.wait(self.log.read(after_seq, events_max))
         if found:
-            at = found[0].seq - 1
-            assert after_seq <= at <= max(after_seq, self.oldest - 1)
-            assert list(found) == self.events[at : at + len(found)]
+            expected = self.stored(max(after_seq + 1, self.oldest), found[-1].seq)
+            assert list(found) == expected
             assert len(found) <= events_max
             assert found[-1].seq <= self.log.head
         else:
             # Nothing is left to read also when the newest segment holds only marks and retention took the ones before.
-            assert after_seq >= head or self.oldest > head
+            assert not self.stored(max(after_seq + 1, self.oldest), head)
 
-    @rule(upstream=st.sampled_from(UPSTREAMS), percent=st.integers(0, 100))
-    def advance(self, upstream, percent) -> None:
+    @rule(
+        upstream=st.sampled_from((*UPSTREAMS, LATER)),
+        percent=st.integers(0, 100),
+        fates=st.lists(st.sampled_from(["forwarded", "filtered", "quarantined"]), min_size=1, max_size=4),
+    )
+    def advance(self, upstream, percent, fates) -> None:
+        if upstream not in self.upstreams:
+            return
         seq = self.log.head * percent // 100
-        self.log.advance(upstream, seq)
-        self.cursors[upstream] = max(self.cursors[upstream], seq)
+        passed = [event.seq for event in self.stored(self.cursors[upstream] + 1, seq)]
+        became = {number: fates[number % len(fates)] for number in passed}
+        counts = Counter(became.values())
+        self.log.advance(upstream, seq, **counts)
+        if seq > self.cursors[upstream]:
+            self.cursors[upstream] = seq
+            self.fates[upstream] |= became
 
     @rule()
     def flush(self) -> None:
@@ -195,15 +222,39 @@ class LogModel(RuleBasedStateMachine):
     @rule(upstreams_have_all=st.booleans())
     def retain(self, upstreams_have_all) -> None:
         if upstreams_have_all:
-            for upstream in UPSTREAMS:
-                self.advance(upstream, 100)
+            for upstream in self.upstreams:
+                self.advance(upstream, 100, ["forwarded"])
         before = self.log._reading.segments
         self.wait(self.log.retain())
         kept = [first for first in self.log._reading.segments if first <= before[-1]]
         assert kept
         assert kept == before[len(before) - len(kept) :]
-        assert kept[0] <= 1 + min(self.cursors.values())
+        if self.config.retention_policy == "refuse_new":
+            assert kept[0] <= 1 + min(self.cursors[upstream] for upstream in self.upstreams)
+        for upstream, cursor in self.cursors.items():
+            if cursor < kept[0] - 1:
+                dropped = [event.seq for event in self.stored(cursor + 1, kept[0] - 1)]
+                self.fates[upstream] |= dict.fromkeys(dropped, "dropped")
+                self.cursors[upstream] = kept[0] - 1
+        self.flushed = dict(self.cursors)
         self.oldest = kept[0]
+
+    @rule()
+    def add_up_the_books(self) -> None:
+        self.wait(self.log.intake.settled())
+        head = self.log.head
+        for line in self.wait(self.log.books()):
+            cursor, became = self.cursors[line.upstream], Counter(self.fates[line.upstream].values())
+            assert line.balances
+            assert line.configured == (line.upstream in self.upstreams)
+            assert (line.forwarded, line.filtered, line.quarantined) == (
+                became["forwarded"],
+                became["filtered"],
+                became["quarantined"],
+            )
+            assert line.pending == len(self.stored(max(cursor + 1, self.oldest), head))
+            assert (line.dropped, line.lost) == (became["dropped"] + became["lost"], became["lost"])
+            assert line.received == head - self.started[line.upstream]
 
     # --- what happens to it ---
 
@@ -211,16 +262,41 @@ class LogModel(RuleBasedStateMachine):
     def let_the_disk_refuse(self) -> None:
         refuse_inserts(newest(self.log.data_dir))
 
-    @rule()
-    def reopen(self) -> None:
+    @rule(upstreams=st.sampled_from([UPSTREAMS, (*UPSTREAMS, LATER), (LATER,)]))
+    def reopen(self, upstreams) -> None:
         self.close()
         assert self.acknowledged.seqs[-1:] in ([], [len(self.events)])
         self.check_files()
         self.flushed = dict(self.cursors)
         taken = self.taken()
-        self.open(self.log.data_dir)
+        self.open(self.log.data_dir, upstreams)
         self.check_recovered(len(self.events))
         assert self.open_packet_ids() == taken
+        self.add_up_the_books()
+
+    @rule(which=st.integers(0, 3))
+    def lose_a_segment(self, which) -> None:
+        """Somebody deletes a file of the log that is not being written."""
+        self.close()
+        self.flushed = dict(self.cursors)
+        found = firsts(self.log.data_dir)
+        if which + 1 < len(found):
+            (self.log.data_dir / "log" / f"{found[which]:020d}.db").unlink()
+            lost = {event.seq for event in self.stored(found[which], found[which + 1] - 1)}
+            self.gone |= lost
+            for upstream, cursor in self.cursors.items():
+                self.fates[upstream] |= {seq: "lost" for seq in lost if seq > cursor}
+        self.open(self.log.data_dir, self.upstreams)
+        for upstream in self.cursors:
+            self.cursors[upstream] = max(self.cursors[upstream], self.oldest - 1)
+        self.wait(self.read_all())
+        self.check_recovered(len(self.events))
+        self.add_up_the_books()
+
+    async def read_all(self) -> None:
+        at = 0
+        while found := await self.log.read(at, 1000):
+            at = found[-1].seq
 
     @rule(settled=st.booleans())
     def cut_the_power(self, settled) -> None:
@@ -239,12 +315,16 @@ class LogModel(RuleBasedStateMachine):
         acknowledged = self.wait(cut())
         self.close()
         shutil.rmtree(self.log.data_dir)
-        self.open(left)
+        self.open(left, self.upstreams)
         head = self.log.head
         assert (len(self.events) if settled else acknowledged) <= head <= len(self.events)
-        for upstream in UPSTREAMS:
-            assert self.flushed[upstream] <= self.log.cursor(upstream) <= self.cursors[upstream]
-            self.cursors[upstream] = self.log.cursor(upstream)
+        for upstream in self.cursors:
+            seq = self.log.cursor(upstream)
+            assert self.flushed[upstream] <= seq <= self.cursors[upstream]
+            self.cursors[upstream] = seq
+            lost = {number: "lost" for number in self.gone if number > seq and number in self.fates[upstream]}
+            kept = {number: fate for number, fate in self.fates[upstream].items() if number <= seq}
+            self.fates[upstream] = kept | lost
         # Free again for sure is what was set free before an event that is stored; what was after the last one may be.
         surely = self.taken(head, freed_before=len(self.events) + 1 if settled else head)
         perhaps = set() if settled else {change.packet_id for change in self.changes if change.seq == head}
@@ -252,6 +332,7 @@ class LogModel(RuleBasedStateMachine):
         assert {packet_id: seq for packet_id, seq in surely.items() if packet_id not in perhaps - found.keys()} == found
         self.changes = [Change(seq, packet_id, taken=True) for packet_id, seq in found.items()]
         self.check_recovered(head)
+        self.add_up_the_books()
 
     # --- what has to be true ---
 
@@ -263,8 +344,8 @@ class LogModel(RuleBasedStateMachine):
 
     @invariant()
     def cursors_are_never_ahead(self) -> None:
-        for upstream in UPSTREAMS:
-            assert self.log.cursor(upstream) == self.cursors[upstream] <= self.log.head
+        for upstream, cursor in self.cursors.items():
+            assert self.log.cursor(upstream) == cursor <= self.log.head
 
     def check_recovered(self, head: int) -> None:
         assert self.log.head == head
@@ -276,7 +357,10 @@ class LogModel(RuleBasedStateMachine):
         """What is on the disk is what is in the list, up to the head and from the oldest segment on."""
         with History(self.log.data_dir) as history:
             assert history.head() == self.log.head
-            assert list(history.scan(0)) == self.events[self.oldest - 1 : self.log.head]
+            assert list(history.scan(0)) == self.stored(self.oldest, self.log.head)
+
+    def stored(self, first: int, last: int) -> list[Event]:
+        return [event for event in self.events[first - 1 : last] if event.seq not in self.gone]
 
     def taken(self, head: int | None = None, freed_before: int | None = None) -> dict[int, int]:
         """Packet ids that are open once the events up to `head` are stored, and the event of each."""

@@ -109,7 +109,7 @@ async def test_status_reads_the_files_when_nothing_runs(config: Path, tmp_path: 
 
 
 def test_what_an_upstream_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    log = {"head": 1, "oldest": 1, "segments": 1, "size_bytes": 1, "error": "log/\x1b[2J: full"}
+    log = {"head": 1, "oldest": 1, "segments": 1, "size_bytes": 1, "error": "log/\x1b[2J: full", "full": ""}
     cloud = {"name": "cloud", "state": "blocked", "reason": "go away \x1b]0;owned\x07[/red]", "url": "mqtt://x"}
     cloud |= {"pending": 0, "cursor": 0, "quarantined": 0}
     status._show({"id": "edge", "running": True, "uptime_s": 1, "log": log, "upstreams": [cloud]})

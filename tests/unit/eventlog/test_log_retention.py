@@ -28,7 +28,8 @@ from tests.unit.eventlog.logs import (
 
 
 async def test_segments_go_that_every_upstream_has_once_the_log_is_too_large(tmp_path):
-    async with opened(tmp_path, ["a", "b"], retention_bytes_max=150_000, recent_bytes_max=0) as log:
+    limited = {"retention_bytes_max": 150_000, "retention_policy": "refuse_new", "recent_bytes_max": 0}
+    async with opened(tmp_path, ["a", "b"], **limited) as log:
         await fill(log, 30)
         before = firsts(tmp_path)
         await log.retain()

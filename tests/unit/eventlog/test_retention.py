@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.eventlog.retention import SegmentFacts, surplus
+from gateway.eventlog.retention import DROPPED, EXPIRED, SegmentFacts, before, is_full, surplus
 
 
 def segments(count, *, bytes_=100, events=10, age_s=0):
@@ -16,7 +16,8 @@ def segments(count, *, bytes_=100, events=10, age_s=0):
 
 
 def gone(facts, *, needed_from=10**9, bytes_max=0, age_s=0.0):
-    return surplus(facts, needed_from=needed_from, bytes_max=bytes_max, age_s=age_s)
+    found = before(surplus(facts, bytes_max=bytes_max, age_s=age_s), needed_from)
+    return [each.segment.first_seq for each in found]
 
 
 def test_without_limits_everything_stays():
@@ -48,6 +49,19 @@ def test_a_segment_with_one_event_that_somebody_needs_stays_and_so_does_all_afte
 def test_an_empty_segment_that_is_not_the_newest_counts_as_old():
     facts = [SegmentFacts(1, 0, 100, 2**63 - 1), SegmentFacts(1, 10, 100, 0)]
     assert gone(facts, age_s=10) == [1]
+
+
+def test_each_goes_for_a_cause():
+    facts = segments(4, age_s=10)
+    assert [each.cause for each in surplus(facts, bytes_max=150, age_s=25)] == [EXPIRED, DROPPED, DROPPED]
+
+
+def test_a_log_is_full_when_what_somebody_needs_is_more_than_the_limit():
+    facts = segments(5)
+    assert is_full(facts, needed_from=11, bytes_max=399)
+    assert not is_full(facts, needed_from=11, bytes_max=400)
+    assert not is_full(facts, needed_from=51, bytes_max=1)
+    assert not is_full(facts, needed_from=1, bytes_max=0)
 
 
 def test_of_no_segments_none_go():

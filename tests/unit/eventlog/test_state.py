@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import LogError
 from gateway.eventlog import segment
+from gateway.eventlog.books import Account
 from gateway.eventlog.state import Retained, State, StateReader, path_of
 from tests.unit.eventlog.logs import commit_held_back, execute
 
@@ -63,8 +64,8 @@ def test_single_values_are_kept_by_name(state, reopened):
 
 
 def test_moved_cursors_are_kept_and_the_others_stay(state, reopened):
-    state.flush({"a": 3, "Wolke ☁": 9}, [], 9, NOW_NS)
-    state.flush({"a": 5}, [], 9, NOW_NS)
+    state.flush({"a": Account(3, 0), "Wolke ☁": Account(9, 0)}, [], 9, NOW_NS)
+    state.flush({"a": Account(5, 0)}, [], 9, NOW_NS)
     assert reopened().cursors() == {"a": 5, "Wolke ☁": 9}
 
 
@@ -77,14 +78,14 @@ def test_retained_messages_are_kept_changed_and_withdrawn(state, reopened):
 
 
 def test_of_a_flush_that_fails_nothing_is_kept_and_the_next_is_kept_whole(state, path, reopened):
-    state.flush({"a": 1}, [Retained("a", 1, 1, b"1")], 1, NOW_NS)
+    state.flush({"a": Account(1, 0)}, [Retained("a", 1, 1, b"1")], 1, NOW_NS)
     execute(path, "CREATE TRIGGER refusal AFTER INSERT ON retained BEGIN SELECT RAISE(FAIL, 'the disk refuses'); END")
     with pytest.raises(LogError, match=r"state\.db: the disk refuses") as caught:
-        state.flush({"a": 2}, [Retained("a", 2, 1, b"2")], 2, NOW_NS)
+        state.flush({"a": Account(2, 0)}, [Retained("a", 2, 1, b"2")], 2, NOW_NS)
     assert caught.value.hint
     assert reopened().cursors() == {"a": 1}
     execute(path, "DROP TRIGGER refusal")
-    state.flush({"a": 2}, [Retained("a", 2, 1, b"2")], 2, NOW_NS)
+    state.flush({"a": Account(2, 0)}, [Retained("a", 2, 1, b"2")], 2, NOW_NS)
     again = reopened()
     assert (again.cursors(), again.retained(), again.retained_seq()) == ({"a": 2}, [Retained("a", 2, 1, b"2")], 2)
 
@@ -114,7 +115,7 @@ def test_every_change_that_the_disk_refuses_says_so(tmp_path, monkeypatch):
         with commit_held_back(path):
             for change in (
                 lambda: state.set_meta("a", "b"),
-                lambda: state.flush({"a": 1}, [], 1, NOW_NS),
+                lambda: state.flush({"a": Account(1, 0)}, [], 1, NOW_NS),
                 lambda: state.quarantine("a", {1: "x"}, NOW_NS),
                 lambda: state.keep_session("a", {}),
                 lambda: state.drop_session("a"),
@@ -141,13 +142,13 @@ def test_a_table_that_is_gone_is_damage(state, path):
 
 
 def test_a_reader_sees_what_a_writer_keeps(state, path):
-    state.flush({"a": 3}, [], 3, NOW_NS)
+    state.flush({"a": Account(3, 0)}, [], 3, NOW_NS)
     with closing(StateReader(path)) as reader:
         assert reader.cursors() == {"a": 3}
         assert reader.log_id() == ""
         state.log_id()
         assert reader.log_id() == state.log_id()
-        state.flush({"a": 4}, [], 4, NOW_NS)
+        state.flush({"a": Account(4, 0)}, [], 4, NOW_NS)
         assert reader.cursors() == {"a": 4}
 
 
