@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
     Gateways = Callable[..., GatewayProcess]
 
+RETENTION = """
+[log]
+segment_bytes_max = 65536
+retention_age_s = 86400
+retention_interval_s = 0.1
+cursor_interval_s = 0.1
+"""
 NOISE_NS = SECOND_NS // 10
 """Two clocks are not read at the same moment."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,6 +135,26 @@ def test_times_of_a_boot_without_a_clock_are_right_when_the_clock_was_set_before
     assert [each["seq"] for each in since] == list(range(21, 61))
 
 
+def test_each_boot_keeps_what_was_known_of_its_clock(gateway_at: Gateways, clock: SteppedClock) -> None:
+    gateway = gateway_at(config=RETENTION)
+    for is_set in (False, True, False):
+        gateway.start(env=clock.env)
+        moments = publish(gateway, 5)
+        if is_set:
+            clock.set_right()
+            wait_clock(gateway, set=True)
+            right = moments + publish(gateway, 5)
+        gateway.kill()
+        clock.boot()
+    with ScriptedUpstream() as cloud:
+        gateway = gateway_at(upstream_port=cloud.port).start(env=clock.env)
+        wait_for(lambda: len(cloud.arrivals) == 20, what="20 arrivals")
+    arrived = times(cloud.arrivals)
+    unsynced = ["unsynced"] * 5
+    assert [quality for _, quality in arrived] == unsynced + ["corrected"] * 5 + ["synced"] * 5 + unsynced
+    assert [moment for moment, (at_ns, _) in zip(right, arrived[5:15], strict=True) if not moment.holds(at_ns)] == []
+
+
 def test_a_restart_finds_the_clock_set_though_the_kernel_has_taken_its_word_back(
     gateway_at: Gateways, clock: SteppedClock
 ) -> None:
@@ -158,15 +185,6 @@ def test_without_a_set_clock_nothing_waits_for_it(gateway_at: Gateways, clock: S
         publish(gateway, 3)
         wait_for(lambda: len(cloud.arrivals) == 3, what="3 arrivals")
     assert [quality for _, quality in times(cloud.arrivals)] == ["unsynced"] * 3
-
-
-RETENTION = """
-[log]
-segment_bytes_max = 65536
-retention_age_s = 86400
-retention_interval_s = 0.1
-cursor_interval_s = 0.1
-"""
 
 
 @pytest.mark.parametrize("vouched", [False, True], ids=["by hand", "by a time service"])

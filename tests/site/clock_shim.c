@@ -1,6 +1,7 @@
-/* A preloaded library that gives a process another wall clock, and another kernel's word about it.
+/* A preloaded library that gives a process another wall clock, another kernel's word about it, and another boot.
  *
  *   GATEWAY_CLOCK_CONTROL  a file of `struct control`, mapped, so that a test can change it any time
+ *   GATEWAY_CLOCK_BOOT_ID  a file that is read in place of the kernel's boot id
  *
  * The wall clock is the real time since boot and `offset_ns`, so that nothing but the test steps it. Monotonic clocks are
  * the real ones.
@@ -9,8 +10,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/timex.h>
@@ -55,6 +58,20 @@ int clock_gettime(clockid_t clock, struct timespec *at) {
     at->tv_sec = now_ns / NS;
     at->tv_nsec = now_ns % NS;
     return 0;
+}
+
+int open64(const char *path, int flags, ...) {
+    static int (*real_open64)(const char *, int, ...);
+    const char *boot_id = getenv("GATEWAY_CLOCK_BOOT_ID");
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = va_arg(rest, mode_t);
+    va_end(rest);
+    if (real_open64 == NULL)
+        real_open64 = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
+    if (boot_id != NULL && strcmp(path, "/proc/sys/kernel/random/boot_id") == 0)
+        path = boot_id;
+    return real_open64(path, flags, mode);
 }
 
 int gettimeofday(struct timeval *restrict at, void *restrict zone) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import struct
 import time
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -24,14 +25,29 @@ def true_ns() -> int:
 
 
 class SteppedClock:
-    """Mirrors `struct control` in `clock_shim.c`. It begins as a Pi without a battery: in 1970, and not set."""
+    """Mirrors `struct control` in `clock_shim.c`. It begins as a Pi without a battery: in 1970, and not set.
+
+    The time since boot is this machine's, whatever boot it is.
+    """
 
     def __init__(self, library: Path, control: Path) -> None:
         control.write_bytes(bytes(16))
         with control.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), 0)
-        self.env = {"LD_PRELOAD": str(library), "GATEWAY_CLOCK_CONTROL": str(control)}
+        self._boot_id = control.with_suffix(".boot")
+        self.env = {
+            "LD_PRELOAD": str(library),
+            "GATEWAY_CLOCK_CONTROL": str(control),
+            "GATEWAY_CLOCK_BOOT_ID": str(self._boot_id),
+        }
         """To be given to `GatewayProcess.start`."""
+        self.boot()
+
+    def boot(self) -> None:
+        """Another boot: the clock shows 1970 again, and is not set."""
+        self._boot_id.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
+        self.kernel_says("unset")
+        struct.pack_into("=q", self._page, 0, 0)
 
     def set_right(self) -> None:
         """As a time service does: the clock is stepped to the true time, and the kernel told so."""
