@@ -8,7 +8,7 @@ takes, which is given every property as text each time. The tests hold both equa
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.forward.envelope import second_text
 from gateway.upstreams.mqtt_frames import write_length, write_string
@@ -21,7 +21,18 @@ _TIME_BYTES = len("2026-11-23T04:05:16.000001Z")
 _FACES_MAX = 4096
 """Topics and devices that are remembered; beyond it all are forgotten at once, which costs little and is bounded."""
 
-_length = lru_cache(maxsize=2048)(write_length)
+
+class _Face(NamedTuple):
+    """What all events with one topic, device, clock quality and length of the seq have in common."""
+
+    topic: bytes
+    """Topic Name, as it is sent."""
+    before_seq: bytes
+    """From the length of the properties to the part of the id before the seq."""
+    after_time: bytes
+    """The properties behind the time."""
+    bytes_: int
+    """Length of the packet behind its fixed header, less the payload."""
 
 
 class Publisher:
@@ -34,15 +45,10 @@ class Publisher:
     def __init__(self, envelope: RawEnvelope) -> None:
         self._true_time = envelope.true_time.of
         self._source = envelope.source
-        id_prefix = envelope.id_prefix.encode()
-        self._ids = [
-            b"".join((_property_name("id"), (len(id_prefix) + digits).to_bytes(2, "big"), id_prefix))
-            for digits in range(20)
-        ]
-        """How the property `id` begins, by the digits of the seq."""
-        self._faces: dict[tuple[str, str, str], tuple[bytes, bytes, int, int]] = {}
-        """By topic, device and clock quality: the topic as it is sent, the properties behind the time, and how long
-        the properties and the packet are without digits of the seq and payload."""
+        self._id_prefix = envelope.id_prefix.encode()
+        self._faces: dict[tuple[str, str, str], _Face] = {}
+        """By topic, device and clock quality, all for as many digits of the seq as the last one had."""
+        self._digits = 0
         self._time_ns = -1
         self._time = b""
         """The property `time` of `_time_ns`."""
@@ -56,23 +62,22 @@ class Publisher:
         true_ns, quality = self._true_time(event)
         if true_ns != self._time_ns:
             self._note_time(true_ns)
-        _, _, _, _, client_id, topic, _, _, payload, _, _ = event
+        seq, _, _, _, client_id, topic, _, _, payload, _, _ = event
+        digits = b"%d" % seq
+        if len(digits) != self._digits:
+            self._digits = len(digits)
+            self._faces.clear()
         face = self._faces.get((topic, client_id, quality)) or self._look_at(topic, client_id, quality)
-        topic_bytes, properties, properties_bytes, packet_bytes = face
-        seq = b"%d" % event.seq
-        digits = len(seq)
-        properties_length = _length(properties_bytes + digits)
+        topic_bytes, before_seq, after_time, bytes_ = face
         return b"".join(
             (
-                b"\x33" if retain else b"\x32",
-                _length(packet_bytes + digits + len(properties_length) + len(payload)),
+                _head(bytes_ + len(payload)) if not retain else _head_retaining(bytes_ + len(payload)),
                 topic_bytes,
                 packet_id.to_bytes(2, "big"),
-                properties_length,
-                self._ids[digits],
-                seq,
+                before_seq,
+                digits,
                 self._time,
-                properties,
+                after_time,
                 payload,
             )
         )
@@ -82,16 +87,30 @@ class Publisher:
         self._time = b"%b.%06dZ" % (_time_until_second(seconds), rest_ns // 1000)
         self._time_ns = true_ns
 
-    def _look_at(self, topic: str, client_id: str, quality: str) -> tuple[bytes, bytes, int, int]:
+    def _look_at(self, topic: str, client_id: str, quality: str) -> _Face:
         if len(self._faces) >= _FACES_MAX:
             self._faces.clear()
         topic_bytes = write_string(topic.encode())
+        id_bytes = len(self._id_prefix) + self._digits
+        id_ = _property_name("id") + id_bytes.to_bytes(2, "big") + self._id_prefix
         named = (("source", self._source), ("device", client_id), ("clockquality", quality))
-        properties = b"".join(_property(name, value) for name, value in named)
-        properties_bytes = len(self._ids[0]) + len(_property_name("time")) + 2 + _TIME_BYTES + len(properties)
-        face = (topic_bytes, properties, properties_bytes, len(topic_bytes) + 2 + properties_bytes)
-        self._faces[topic, client_id, quality] = face
+        after_time = b"".join(_property(name, value) for name, value in named)
+        properties_bytes = len(id_) + self._digits + len(_time_until_second(0)) + len(".000001Z") + len(after_time)
+        before_seq = write_length(properties_bytes) + id_
+        bytes_ = len(topic_bytes) + 2 + len(before_seq) - len(id_) + properties_bytes
+        face = self._faces[topic, client_id, quality] = _Face(topic_bytes, before_seq, after_time, bytes_)
         return face
+
+
+@lru_cache(maxsize=2048)
+def _head(length: int) -> bytes:
+    """The fixed header (section 3.3.1)."""
+    return b"\x32" + write_length(length)
+
+
+@lru_cache(maxsize=128)
+def _head_retaining(length: int) -> bytes:
+    return b"\x33" + write_length(length)
 
 
 @lru_cache(maxsize=64)
