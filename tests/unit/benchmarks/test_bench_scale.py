@@ -9,13 +9,18 @@ RESULT = {
         {"backlog": 10_000, "start_s": 0.5, "rss_mb": 55.0},
         {"backlog": 1_000_000, "start_s": 1.5, "rss_mb": 53.0},
     ],
-    "ingest": [(10_000.0, 100.0), (1_000_000.0, 100.0)],
-    "drain": [(10_000.0, 200.0)] * 5 + [(1_000_000.0, 100.0)] * 5,
+    "ingest": [(10_000.0, 300.0)] * 5 + [(1_000_000.0, 100.0)] * 5,
+    "drain": [(1_000_000.0, 100.0)] * 5 + [(10_000.0, 300.0)] * 5,
     "memory": {"ingest": [(0.0, 60.0)], "drain": [(0.0, 70.0), (5.0, 65.0)]},
+    "small": {
+        "starts": [{"backlog": 100_000, "start_s": 9.0, "rss_mb": 99.0}],
+        "ingest": [(50_000.0, 100.0)] * 5,
+        "drain": [(50_000.0, 200.0)] * 5,
+    },
 }
 
 
-def test_scale_compares_with_the_empty_gateway_and_with_the_small_backlog():
+def test_scale_compares_with_the_empty_gateway_and_with_the_one_of_a_small_backlog():
     assert scale.verdicts(RESULT) == {
         "start_s": 1.5,
         "highest_mb": 70.0,
@@ -29,7 +34,7 @@ def test_scale_compares_with_the_empty_gateway_and_with_the_small_backlog():
 
 def test_scale_shows_a_row_for_every_start_and_every_goal():
     points, goals = scale.tables(RESULT)
-    assert (points.row_count, goals.row_count) == (3, len(scale.GOALS))
+    assert (points.row_count, goals.row_count) == (4, len(scale.GOALS))
 
 
 def test_every_case_of_the_other_commands_has_its_row():
