@@ -21,6 +21,7 @@ from gateway.eventlog.segment import Segment, path_of
 from gateway.eventlog.state import path_of as state_path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from gateway.clock import Clock
@@ -133,9 +134,20 @@ class Mender:
 
     def _salvage(self, path: Path, found: Span) -> tuple[Path, list[Span]]:
         """A complete new segment, ready to take the place of `path`, and the numbers it holds."""
+        draft, kept = self.draft(path, found)
+        return (self._empty(found.first), []) if draft is None else (self._ready(draft, path), kept)
+
+    def draft(self, path: Path, found: Span) -> tuple[Path | None, list[Span]]:
+        """A new segment, in a folder of its own, with what can be read of `path`, and the numbers it holds.
+
+        Whoever asks for it sees to it that `<data_dir>/salvage` goes when it is done with.
+
+        Raises:
+            LogError: the disk refused.
+        """
         work = self._work()
         first_page = salvage.template(work)
-        best: tuple[int, Path, list[Span]] = (-1, path, [])
+        best: tuple[int, Path | None, list[Span]] = (-1, None, [])
         for number, page in enumerate((None, first_page)):
             readable = salvage.opened(salvage.copy(path, work), found.first, found.last, page)
             if readable is None:
@@ -149,9 +161,7 @@ class Mender:
                 best = (count, draft, kept)
             if count >= _ENOUGH * sum(last - first + 1 for first, last in readable.spans):
                 break  # another first page would lead to the same pages of events
-        if best[0] < 0:
-            return self._empty(found.first), []
-        return self._ready(best[1], path), best[2]
+        return best[1:]
 
     def _store(self, readable: Readable, folder: Path, found: Span) -> tuple[Path, list[Span]]:
         inbound = [(client_id, packet_id, seq) for (client_id, packet_id), seq in readable.inbound().items()]
@@ -167,9 +177,9 @@ class Mender:
                     kept.append(Span(event.seq, event.seq))
                 batch.append(event)
                 if len(batch) >= _BATCH_EVENTS:
-                    target.append_runs(_runs(batch))
+                    target.append_runs(runs(batch))
                     batch = []
-            target.append_runs(_runs(batch))
+            target.append_runs(runs(batch))
             target.settle()
         finally:
             target.close()
@@ -223,12 +233,12 @@ class Mender:
         return int(text) if text.isdecimal() else None
 
 
-def _runs(events: list[Event]) -> list[list[Event]]:
+def runs(events: Sequence[Event]) -> list[list[Event]]:
     """Stretches of events without a gap in their numbers and of one boot each. Pure."""
-    runs: list[list[Event]] = []
+    found: list[list[Event]] = []
     for event in events:
-        if runs and event.seq == runs[-1][-1].seq + 1 and event.boot_id == runs[-1][-1].boot_id:
-            runs[-1].append(event)
+        if found and event.seq == found[-1][-1].seq + 1 and event.boot_id == found[-1][-1].boot_id:
+            found[-1].append(event)
         else:
-            runs.append([event])
-    return runs
+            found.append([event])
+    return found

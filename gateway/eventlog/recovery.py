@@ -147,16 +147,17 @@ def _open_whole(path: Path, reserve: Reserve) -> State:
 
 def _find_log_id(folder: Path) -> str:
     """The id of the log as its newest readable segment tells it; empty if none does."""
-    for first in reversed(segments_in(folder)):
-        path = path_of(folder, first)
-        try:
-            with path.open("rb") as file:
-                found = _LOG_ID.search(file.read(_META_WITHIN_BYTES))
-        except OSError:  # another segment may tell
-            continue
-        if found:
-            return found[1].decode()
-    return ""
+    return next(filter(None, (log_id_in(path_of(folder, first)) for first in reversed(segments_in(folder)))), "")
+
+
+def log_id_in(path: Path) -> str:
+    """The id of the log that a segment, damaged or not, belongs to; empty if it cannot be told."""
+    try:
+        with path.open("rb") as file:
+            found = _LOG_ID.search(file.read(_META_WITHIN_BYTES))
+    except OSError:
+        return ""
+    return found[1].decode() if found else ""
 
 
 def _least_seq(data_dir: Path, opened: State, config: LogConfig) -> int:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from gateway.eventlog import damage, lock, recovery, wal
+from gateway.eventlog import damage, lock, putback, recovery, wal
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.mending import Mended, Mender
 from gateway.eventlog.reader import last_of
 from gateway.eventlog.segment import connect_reading, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from gateway.clock import Clock
     from gateway.eventlog.config import LogConfig
+    from gateway.eventlog.putback import PutBack
     from gateway.eventlog.reader import LogReader
     from gateway.eventlog.recovery import Opened
 
@@ -30,12 +32,30 @@ def repair(data_dir: Path, config: LogConfig, clock: Clock) -> list[Mended]:
         ConfigError: a gateway runs on the data directory.
         LogError: the disk refuses.
     """
+    with _opened(data_dir, config, clock) as (found, mender):
+        return _mend_all(found, mender)
+
+
+def put_back(data_dir: Path, files: Sequence[Path], config: LogConfig, clock: Clock) -> list[PutBack]:
+    """Put what the log lacks back from files that were set aside; returns what became of each (see `putback`).
+
+    Raises:
+        ConfigError: a gateway runs on the data directory, or a file is not one of this log.
+        LogError: the disk refuses.
+    """
+    paths = [putback.find(data_dir, file) for file in files]
+    with _opened(data_dir, config, clock) as (found, mender):
+        return [putback.put_back(found, mender, path, clock) for path in paths]
+
+
+@contextmanager
+def _opened(data_dir: Path, config: LogConfig, clock: Clock) -> Iterator[tuple[Opened, Mender]]:
     lock.prepare(data_dir)
     held = lock.DataDirLock(data_dir)
     try:
         found = recovery.open_log(data_dir, config, clock)
         try:
-            return _mend_all(found, Mender(data_dir, found.log_id, clock))
+            yield found, Mender(data_dir, found.log_id, clock)
         finally:
             found.reader.close()
             found.writer.close()

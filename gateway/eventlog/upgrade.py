@@ -54,7 +54,7 @@ def _unknown(path: Path, migrations: Migrations) -> list[str]:
     """
     ours = {each.name for each in migrations.pending(Database(memory=True))}
     sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = ?"
-    applied = {row[0] for row in _look(path, sql, migrations.name)}
+    applied = {str(row[0]) for row in _look(path, sql, migrations.name)}
     return sorted(applied - ours) if ours <= applied else []
 
 
