@@ -227,7 +227,7 @@ class EventLog:
             await self._cursor_moves()
             await self._tend("cursors and retained messages", self.flush)
             await self._tend("mending", self.mend)
-            if loop.time() >= next_retention_s or self._grown or self.intake.full:
+            if loop.time() >= next_retention_s or self._grown or self._upkeep.presses:
                 self._grown = False
                 next_retention_s = loop.time() + self._config.retention_interval_s
                 await self._tend("retention", self.retain)

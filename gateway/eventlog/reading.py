@@ -6,6 +6,7 @@ All methods are called in the event loop; what is damaged is mended on the way, 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -100,6 +101,10 @@ class Reading:
             self._thread.submit(self._reader.forget, first_seq)
         else:
             self._reader.segments = [*self._reader.segments, first_seq]
+
+    def free_bytes(self) -> int:
+        """Room on the disk."""
+        return shutil.disk_usage(self._folder).free
 
     async def held(self, after_seq: int, last_seq: int) -> list[Span]:
         """The numbers after `after_seq` up to `last_seq` that have an event, in order.

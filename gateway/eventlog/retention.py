@@ -46,6 +46,11 @@ def surplus(segments: Sequence[SegmentFacts], *, bytes_max: int, age_s: float) -
     return found
 
 
+def oldest(segments: Sequence[SegmentFacts]) -> list[Surplus]:
+    """The oldest segment, to make room on the disk; none if it is the one being written."""
+    return [Surplus(segment, DROPPED) for segment in segments[:-1][:1]]
+
+
 def before(found: Sequence[Surplus], needed_from: int) -> list[Surplus]:
     """Those, from the oldest on, that hold no event at or after `needed_from`."""
     return list(takewhile(lambda each: each.segment.last_seq < needed_from, found))

@@ -109,6 +109,8 @@ class Upkeep:
                 needed_from = self._cursors.unbooked_from(needed_from)
             if not durable or config.retention_policy == "refuse_new":
                 going = retention.before(going, needed_from)
+            if not going and self._disk_is_full:
+                going = retention.before(retention.oldest(facts), needed_from)
             going = retention.before(going, kept_from())
             if going:
                 if await self._drop(going) and durable:
@@ -143,6 +145,19 @@ class Upkeep:
                 booked=booked,
                 configured=self._cursors.upstreams,
             )
+
+    @property
+    def presses(self) -> bool:
+        """Whether `retain` should be called soon: the log or the disk is full."""
+        return bool(self._intake.full) or self._disk_is_full
+
+    @property
+    def _disk_is_full(self) -> bool:
+        """Then the limit counts as reached, but for what nobody needs only: others may have filled the disk."""
+        config = self._config
+        if not self._intake.error or not config.retention_bytes_max:
+            return False
+        return self._reading.free_bytes() < config.segment_bytes_max
 
     def _note_full(self, is_full: bool) -> None:  # noqa: FBT001 - the fact that is noted
         if is_full and not self._intake.full:

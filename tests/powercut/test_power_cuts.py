@@ -43,7 +43,7 @@ retention_interval_s = 0.05
 retention_age_s = 0
 """
 KEEP = LOG + "retention_bytes_max = 0\n"
-REMOVE = LOG + "retention_bytes_max = 150000\n"
+REMOVE = LOG + 'retention_bytes_max = 150000\nretention_policy = "refuse_new"\n'
 NORMAL = {"PYTHONPATH": str(Path(__file__).with_name("normal"))}
 
 pytestmark = pytest.mark.timeout(120 + IMAGES)
