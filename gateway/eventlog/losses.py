@@ -39,7 +39,6 @@ _COLUMNS = "at_ns, upstream, first_seq, last_seq, events, cause, detail, until_n
 _INSERT = f"INSERT INTO losses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
 ROWS = f"SELECT {_COLUMNS} FROM losses ORDER BY id"  # noqa: S608
 """Every row, oldest first."""
-"""Every row, oldest first."""
 _SAME = "SELECT id, at_ns, first_seq, last_seq, events FROM losses WHERE upstream IS ? AND cause = ? AND detail = ?"
 _CONTINUE = "UPDATE losses SET first_seq = ?, last_seq = ?, events = ?, until_ns = ? WHERE id = ?"
 
@@ -81,6 +80,8 @@ def missing_in(rows: Iterable[Loss]) -> Missing:
     damaged: list[Span] = []
     for row in rows:  # in the order they were written: what was put back may be damaged again
         span = Span(row.first_seq, row.last_seq)
+        if row.upstream is not None:
+            continue
         if row.cause == GAP:
             gaps.append(span)
         elif row.cause == DAMAGED:
@@ -109,8 +110,9 @@ def without(spans: Iterable[Span], known: Iterable[Span]) -> list[Span]:
     left: list[Span] = []
     taken = sorted(known)
     at = 0
+    done = -1
     for first, last in sorted(spans):
-        begin = first
+        begin = max(first, done + 1)
         while at < len(taken) and taken[at].first <= last:
             if begin < taken[at].first:
                 left.append(Span(begin, taken[at].first - 1))
@@ -120,6 +122,7 @@ def without(spans: Iterable[Span], known: Iterable[Span]) -> list[Span]:
             at += 1
         if begin <= last:
             left.append(Span(begin, last))
+        done = max(done, last)
     return left
 
 
