@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BENCH_ARGS ?=
+SESSIONS ?= 1000000
+PAHO_TESTING ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 PLOTS := .venv-plots
@@ -11,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults run bench bench-all lint clean
+.PHONY: help demo test test-faults fuzz paho run bench bench-all lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +26,12 @@ test: lint ## lint, then run every test
 
 test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, 200 SIGKILLs, an error at each of 200 writes and fsyncs
 	GATEWAY_POWERCUT_IMAGES=1000 GATEWAY_IO_ERRORS_FIRST=200 GATEWAY_SIGKILLS=200 $(BIN)/pytest tests/powercut tests/faults
+
+fuzz: $(STAMP) ## a million spoilt sessions against one gateway (SESSIONS=n: another number)
+	GATEWAY_FUZZ_SESSIONS=$(SESSIONS) $(BIN)/pytest tests/fuzz
+
+paho: $(STAMP) ## Eclipse Paho's suite (PAHO_TESTING=a checkout of eclipse-paho/paho.mqtt.testing)
+	$(BIN)/python tests/paho/run.py "$(PAHO_TESTING)"
 
 run: $(STAMP) ## run the gateway with config/gateway.toml
 	$(BIN)/gateway run --config config/gateway.toml
