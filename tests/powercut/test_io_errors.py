@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Recorders = Callable[[GatewayProcess], Recorder]
 
 FIRST = int(os.environ.get("GATEWAY_IO_ERRORS_FIRST") or 0)
+STARTS = 20 if FIRST else 3
 IMAGES = 10
 FOREVER = 2**40
 LOG = """
@@ -154,6 +155,38 @@ async def test_a_card_that_refuses_gets_no_false_acknowledgement_and_is_used_aga
     assert len(story.ledger.acknowledged) == sent
     count = await cut(story, seed, tmp_path, IMAGES)
     assert (count.opened_with_loss, count.problems) == (0, [])
+
+
+@pytest.mark.parametrize("what", [WRITES, SYNCS], ids=["writes", "fsyncs"])
+def test_a_start_on_a_card_that_refuses_ends_with_the_reason_and_harms_nothing(
+    gateway_at: Gateways, recorder_of: Recorders, cloud: ScriptedUpstream, what: int
+) -> None:
+    """After a SIGKILL, so that there is something to recover."""
+    gateway = gateway_at(config=LOG, upstream_port=cloud.port)
+    recorder = recorder_of(gateway)
+    card = recorder.card
+    sent: list[bytes] = []
+    for at in range(1, STARTS + 1):
+        card.heal()
+        gateway.start(env=recorder.env)
+        with RawClient(gateway.port) as client:
+            device = Publisher(client, f"device-{at}")
+            for _ in range(30):
+                device.send()
+            device.wait_acknowledged()
+            sent += [device.payload(n) for n in range(1, 31)]
+        gateway.kill()
+        card.refuse(what, card.seen(what) + at, FOREVER, REASONS[at % 2])
+        gateway.start(wait=False, env=recorder.env)
+        assert gateway.process is not None
+        try:
+            gateway.wait_ready()  # what is not refused at the start is refused later
+        except AssertionError:
+            assert gateway.process.poll() not in (None, 0), "neither ready nor ended"
+            assert "Look at the disk" in gateway.log() or "df, dmesg" in gateway.log()
+        gateway.kill()
+        assert [event.payload for event in gateway.events()] == sent
+    assert "Traceback" not in gateway.log()
 
 
 async def test_a_failed_fsync_ends_the_segment_and_what_readers_still_see_beyond_is_never_used(
