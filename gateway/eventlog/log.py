@@ -98,8 +98,8 @@ class EventLog:
         self._waiters: list[asyncio.Future[None]] = []
         self._cursor_moved = asyncio.Event()
         self._trouble: dict[str, str] = {}
-        self._grown = False
-        """Whether a segment was begun since retention last looked."""
+        self._grown = True
+        """Whether a segment was begun since retention last looked, or it has not looked yet."""
         self.on_committed: list[Callable[[Sequence[Event]], None]] = []
         """Called in the loop with every commit's events, after their receipts were handed out."""
 
