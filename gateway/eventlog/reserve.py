@@ -8,7 +8,7 @@ to the state is refused because the disk is full,
 2. if that was not enough, the reserve is given up.
 
 Events never get that room. As long as the reserve is given up none is stored, and the first thing that new room is used
-for is the reserve. A file system that never writes in place (btrfs) keeps the second half of this promise only.
+for is the reserve. A file system that does not write in place (f2fs, btrfs) keeps the second half of this promise only.
 """
 
 from __future__ import annotations
