@@ -23,7 +23,7 @@ class LogConfig(BaseModel):
     commit_interval_ms: float = Field(default=1, ge=0, le=1000)
     """Shortest time between the beginnings of two commits. More makes acknowledgements later and writes fewer; never
     less durable."""
-    pending_bytes_max: int = Field(default=8 * _MIB, ge=4096)
+    pending_bytes_max: int = Field(default=4 * _MIB, ge=4096)
     """Bytes of events waiting for a commit; beyond it, devices are no longer read from."""
     recent_bytes_max: int = Field(default=4 * _MIB, ge=0)
     """Bytes of the newest committed events kept in memory for forwarders that are level with the log."""

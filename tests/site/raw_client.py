@@ -157,6 +157,20 @@ class RawClient:
         self.send(publish(topic, payload, 1, packet_id, **options))  # type: ignore[arg-type]
         assert self.expect(PUBACK).packet_id == packet_id
 
+    def send_and_receive(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 1 to a topic it subscribes to at QoS 1: PUBACK and delivery come, in either order."""
+        self.send(publish(topic, payload, 1, 1))
+        kinds = set()
+        for _ in range(2):
+            got = self.read()
+            assert got is not None
+            kinds.add(got.kind)
+            if got.kind == PUBLISH:
+                assert got.body.endswith(payload)
+                at = 2 + int.from_bytes(got.body[:2])
+                self.send(acknowledge(PUBACK, int.from_bytes(got.body[at : at + 2])))
+        assert kinds == {PUBACK, PUBLISH}
+
     def subscribe(self, *filters: tuple[str, int]) -> list[int]:
         """Subscribe; the granted codes."""
         wanted = b"".join(string(topic_filter) + bytes([qos]) for topic_filter, qos in filters)
