@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from gateway.eventlog.batch import Batch
 from gateway.eventlog.books import Account
+from gateway.eventlog.reader import LogReader
 from gateway.eventlog.reserve import DiskFull, Reserve
 from gateway.eventlog.retained import Retained
 from gateway.eventlog.state import State, StateReader, path_of
+from gateway.eventlog.writer import SegmentWriter
 from tests.site.ports import wait_for
 from tests.site.publisher import Publisher
 from tests.site.raw_client import RawClient
 from tests.site.scripted_upstream import WELCOME, Arrival, Reset, ScriptedUpstream, accept
+from tests.unit.eventlog.logs import event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -259,3 +263,20 @@ def test_the_state_takes_cursors_for_ever_on_a_full_disk_and_new_rows_from_the_r
     assert not (disk / "reserve").exists()
     assert cursor_on_disk(disk) == 499 + rows
     state.close()
+
+
+def test_segments_are_read_on_a_disk_that_has_no_room_for_their_index(disk: Path) -> None:
+    (disk / "log").mkdir()
+    writer = SegmentWriter(disk / "log", "log", 1)
+    writer.open(1)
+    for seq in (1, 2):  # a segment each
+        batch = Batch()
+        batch.events.append(event(seq))
+        writer.write(batch)
+    writer.close()
+    with pytest.raises(OSError, match="No space left"):
+        fill(disk / "ballast")
+    for _ in range(2):  # the second time beside what the first attempt has left
+        reader = LogReader(disk / "log")
+        assert [each.seq for each in reader.scan()] == [1, 2]
+        reader.close()
