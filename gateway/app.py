@@ -107,7 +107,7 @@ class Gateway:
                     "reason": status.reason,
                     "state_s": round((now_ns - status.since_mono_ns) / 1e9, 1),
                     "cursor": status.cursor,
-                    "pending": max(0, log.head - status.cursor),
+                    "pending": self._log.pending(status.name),
                     "forwarded": status.forwarded,
                     "filtered": status.filtered,
                     "quarantined": status.quarantined,

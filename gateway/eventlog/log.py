@@ -183,6 +183,12 @@ class EventLog:
         if self._cursors.advance(upstream, seq, forwarded=forwarded, filtered=filtered, quarantined=quarantined):
             self._cursor_moved.set()
 
+    def pending(self, upstream: str) -> int:
+        """How many events wait for an upstream, as far as it is known which numbers have one."""
+        seq, missing = self._cursors.seq(upstream), self._cursors.missing
+        gone = losses.count_in([*missing.gaps, *missing.damaged], seq + 1, self.head)
+        return max(0, self.head - seq - gone)
+
     def refuse(self, qos: int) -> None:
         """Book an event that was not taken in because the log is full; durable within `cursor_interval_s`."""
         self._cursors.refuse(qos, self.head, self._clock.wall_ns())

@@ -204,6 +204,7 @@ class LogReader:
         self.segments: list[int] = segments_in(folder)
         """First sequence numbers, in order; whoever adds or removes a segment puts a true list in its place."""
         self._open: dict[int, SegmentReader] = {}
+        self._ends: dict[int, Stamps | None] = {}
 
     def refresh(self) -> None:
         """Look at the folder again: another process may have added or removed segments."""
@@ -264,15 +265,24 @@ class LogReader:
         segments, found, oldest_ns = self.segments, [], 0
         for index in reversed(range(len(segments))):
             first, last = segments[index], min(head, last_of(segments, index))
-            stamps = self._segment(first).newest(last)
+            stamps = self._newest(first, last, sealed=index + 1 < len(segments))
             if stamps is not None:
                 oldest_ns = max(oldest_ns, age_ns(*stamps))
             age_of_it_ns = _EMPTY_AGE_NS if stamps is None else oldest_ns
             found.append(SegmentFacts(first, last, size_of(path_of(self._folder, first)), age_of_it_ns))
         return found[::-1]
 
+    def _newest(self, first_seq: int, last_seq: int, *, sealed: bool) -> Stamps | None:
+        """Of a segment that changes no more, it is looked up once: so retention need not open every file each time."""
+        if not sealed:
+            return self._segment(first_seq).newest(last_seq)
+        if first_seq not in self._ends:
+            self._ends[first_seq] = self._segment(first_seq).newest(last_seq)
+        return self._ends[first_seq]
+
     def forget(self, first_seq: int) -> None:
-        """Let go of a segment before it is unlinked."""
+        """Let go of a segment before it is unlinked or replaced."""
+        self._ends.pop(first_seq, None)
         reader = self._open.pop(first_seq, None)
         if reader is not None:
             reader.close()

@@ -122,6 +122,7 @@ async def test_a_segment_that_has_vanished_is_booked_at_the_next_start(tmp_path,
         line = await only_line(log)
         assert told(line) == (12, 0, 12 - (following - first), 0, 0, following - first)
         assert (line.balances, line.lost) == (True, following - first)
+        assert log.pending(CLOUD) == line.pending
         log.advance(CLOUD, 12, forwarded=len(await read_all(log)))
         line = await only_line(log)
         assert (line.balances, line.lost) == (True, following - first)
