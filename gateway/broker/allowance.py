@@ -47,8 +47,11 @@ class Allowance:
         """Deliveries given up since the start."""
         return self.unread + self.overflowed
 
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether all subscribers together hold more than they may."""
+        return self.waiting_bytes + self.owed_bytes > self._bytes_max
+
     def allows(self, held_bytes: int) -> bool:
         """Whether one subscriber may hold so much."""
-        if self.waiting_bytes + self.owed_bytes <= self._bytes_max:
-            return True
-        return held_bytes <= self._bytes_max // max(1, self.holders + self.owing)
+        return not self.is_exceeded or held_bytes <= self._bytes_max // max(1, self.holders + self.owing)

@@ -67,9 +67,9 @@ class BrokerConfig(BaseModel):
     """Largest packet taken, checked at its header; the default leaves room for 256 KiB of payload and its topic."""
     logins_parallel_max: int = Field(default=2, ge=1)
     """Password checks at a time; each costs tens of milliseconds and the memory its hash was made with."""
-    subscriber_queue_events_max: int = Field(default=1000, ge=1)
+    subscriber_queue_events_max: int = Field(default=10_000, ge=1)
     """Events waiting for one local subscriber at QoS 1 and 2, connected or not."""
-    subscriber_queue_bytes_max: int = Field(default=1024 * 1024, ge=1024)
+    subscriber_queue_bytes_max: int = Field(default=2 * 1024 * 1024, ge=1024)
     """The same limit in bytes, of which an event takes 200 beside its payload; it also limits what is in flight."""
     subscriber_overflow: Literal["drop_oldest", "drop_newest", "disconnect"] = "drop_oldest"
     """What happens when a local subscriber is too slow: the oldest or the newest event that waits for it goes, or the

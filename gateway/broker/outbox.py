@@ -110,15 +110,19 @@ class Outbox:
         if message.qos == 0:
             self.add_frame(_frame(message, 0))
             return
-        before = self._held_bytes
+        size = len(message.payload) + MESSAGE_OVERHEAD_BYTES  # spelled out: this is the way of every delivery
+        allowance = self._allowance
+        if not self._queue_bytes and not self._inflight_bytes:
+            allowance.holders += 1
+        allowance.waiting_bytes += size
         self._queue.append(message)
-        self._queue_bytes += _size(message)
-        self._account(before)
-        while self._queue and self._is_full():
-            if self._wire is not None and self._may_send(self._wire):
-                self._fill_window(self._wire)
-            else:
-                self._give_up_one()
+        self._queue_bytes += size
+        if (
+            len(self._queue) > self._config.subscriber_queue_events_max
+            or self._queue_bytes > self._config.subscriber_queue_bytes_max
+            or allowance.is_exceeded
+        ):
+            self._make_room()
 
     def add_frame(self, frame: bytes) -> None:
         """Deliver a PUBLISH of QoS 0, now or not at all."""
@@ -144,7 +148,7 @@ class Outbox:
         for packet_id in packet_ids:
             message = self._inflight.pop(packet_id, None)
             if message is not None:
-                self._inflight_bytes -= _size(message)
+                self._inflight_bytes -= len(message.payload) + MESSAGE_OVERHEAD_BYTES
         self._account(before)
         self.flush()
 
@@ -174,6 +178,13 @@ class Outbox:
         self._allowance.waiting_bytes += held - before
         self._allowance.holders += bool(held) - bool(before)
 
+    def _make_room(self) -> None:
+        while self._queue and self._is_full():
+            if self._wire is not None and self._may_send(self._wire):
+                self._fill_window(self._wire)
+            else:
+                self._give_up_one()
+
     def _is_full(self) -> bool:
         config = self._config
         if len(self._queue) > config.subscriber_queue_events_max or not self._allowance.allows(self._held_bytes):
@@ -196,10 +207,11 @@ class Outbox:
         self.detach()
 
     def _owes_too_much(self, wire: Wire) -> bool:
-        if self._frames_bytes > self._config.subscriber_buffer_bytes_max:
+        limit = self._config.subscriber_buffer_bytes_max
+        if self._frames_bytes > limit:
             self._write(wire)  # the network takes some of it at once, or all
         owed = wire.owed_bytes() + self._frames_bytes
-        return owed > self._config.subscriber_buffer_bytes_max or not self._allowance.allows(owed)
+        return owed > limit or (self._allowance.is_exceeded and not self._allowance.allows(owed))
 
     def _may_send(self, wire: Wire) -> bool:
         if not self._inflight:
@@ -223,14 +235,18 @@ class Outbox:
             self._frames_bytes = 0
 
     def _fill_window(self, wire: Wire) -> None:
-        while self._queue and self._may_send(wire):
-            message = self._queue.popleft()
-            size = _size(message)
+        queue, inflight = self._queue, self._inflight
+        while queue and self._may_send(wire):
+            message = queue.popleft()
+            size = len(message.payload) + MESSAGE_OVERHEAD_BYTES
             self._queue_bytes -= size
             self._inflight_bytes += size
             packet_id = self._free_packet_id()
-            self._inflight[packet_id] = message
-            self._put(_frame(message, packet_id))
+            inflight[packet_id] = message
+            topic, payload, qos, retain = message
+            frame = packets.write_publish(topic, payload, qos, packet_id, retain=retain)
+            self._frames.append(frame)
+            self._frames_bytes += len(frame)
 
     def _free_packet_id(self) -> int:
         while True:  # ends: fewer than 65,535 are in flight
