@@ -69,6 +69,19 @@ def test_packets_are_those_of_the_codec(
         assert write(event, packet_id, retain=event.retain) == expected
 
 
+def test_an_event_that_is_sent_again_may_carry_a_better_time() -> None:
+    event = Event(1, 5 * 10**9, 0, "boot", "dev", "t", 1, False, b"x")
+    times: dict[bytes, tuple[int, str]] = {}
+    envelope = RawEnvelope(gateway_id="g", log_id="l", true_time=Told(times))
+    write = Publisher(envelope).write
+    packets = set()
+    for times[b"x"] in ((5 * 10**9, "unsynced"), (10**18, "corrected"), (5 * 10**9, "synced")):
+        packet = write(event, 1, retain=False)
+        assert packet == by_codec(envelope, event, 1, retain=False)
+        packets.add(packet)
+    assert len(packets) == 3
+
+
 def test_topics_beyond_the_limit_of_the_memory_come_out_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mqtt_publish, "_FACES_MAX", 3)
     envelope = RawEnvelope(gateway_id="g", log_id="l")
