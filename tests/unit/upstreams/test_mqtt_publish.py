@@ -75,7 +75,7 @@ def test_an_event_that_is_sent_again_may_carry_a_better_time() -> None:
     envelope = RawEnvelope(gateway_id="g", log_id="l", true_time=Told(times))
     write = Publisher(envelope).write
     packets = set()
-    for times[b"x"] in ((5 * 10**9, "unsynced"), (10**18, "corrected"), (5 * 10**9, "synced")):
+    for times[b"x"] in ((5 * 10**9, "synced"), (5 * 10**9, "unsynced"), (10**18, "corrected")):
         packet = write(event, 1, retain=False)
         assert packet == by_codec(envelope, event, 1, retain=False)
         packets.add(packet)
