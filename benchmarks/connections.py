@@ -132,6 +132,8 @@ def measure_idle(count: int, variant: str) -> dict[str, float]:
                 settle(server, int(figures["descriptors_before"]))
                 figures["after_bytes" + time_] = server.memory_bytes("VmRSS")
             figures["descriptors_after"] = descriptors(server)
+        except (OSError, ProtocolError) as error:
+            raise BenchmarkError(f"{error}. The gateway's last words:\n{server.last_words()}") from error
         finally:
             server.stop()
     figures["connection_bytes"] = (figures["with_bytes"] - figures["before_bytes"]) / count
@@ -178,6 +180,8 @@ def measure_rate(count: int, rate_per_device: float, seconds: float) -> dict[str
                 "cpu_s_per_event": (server.cpu_s() - cpu_s) / max(1, len(delays)),
                 "cpu_share": (server.cpu_s() - cpu_s) / seconds,
             }
+        except (OSError, ProtocolError) as error:
+            raise BenchmarkError(f"{error}. The gateway's last words:\n{server.last_words()}") from error
         finally:
             server.stop()
 
@@ -226,4 +230,7 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except BenchmarkError as error:
+        sys.exit(f"error: {error}")
