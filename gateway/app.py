@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gateway import control
 from gateway.broker.broker import Broker
+from gateway.broker.rights import Rights
 from gateway.clock import SystemClock
 from gateway.eventlog.log import EventLog
 from gateway.forward.runner import Forwarder
@@ -83,7 +84,9 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        self._broker = Broker(self._config.broker, self._log, self._ingest)
+        config = self._config
+        rights = Rights(config.rights, config.roles, is_local=config.broker.is_local())
+        self._broker = Broker(config.broker, self._log, self._ingest, rights)
         try:
             await self._run_until(stop)
         finally:

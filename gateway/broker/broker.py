@@ -20,7 +20,7 @@ from gateway.broker.delivery import Delivery
 from gateway.broker.descriptors import make_room
 from gateway.broker.login import Login
 from gateway.broker.reading import ReadBuffer
-from gateway.broker.rights import Rights
+from gateway.broker.rights import Identity, Rights
 from gateway.broker.sessions import Sessions
 from gateway.broker.websocket import WebSocketServer
 from gateway.errors import ConfigError, LogError
@@ -68,6 +68,14 @@ class BrokerStatus(NamedTuple):
     """QoS 1 and 2: more waited for the subscriber than may."""
     subscribers_disconnected: int
     """Slow subscribers disconnected, where `subscriber_overflow` says so."""
+    refused_publishes: int
+    """Messages, wills among them, to where their client may not publish."""
+    refused_subscriptions: int
+    """Filters that cover more than their client may read."""
+    refused_client_ids: int
+    """Connections under a client identifier that is another login's."""
+    refusals: list[dict[str, object]]
+    """Of the clients refused last, newest first: `Refusal`."""
 
 
 class _Surplus(asyncio.Protocol):
@@ -81,15 +89,18 @@ class _Surplus(asyncio.Protocol):
 class Broker:
     """The embedded broker. `open` it, `run` it in the TaskGroup, `close` it."""
 
-    def __init__(self, config: BrokerConfig, log: EventLog, ingest: Ingest) -> None:
+    def __init__(self, config: BrokerConfig, log: EventLog, ingest: Ingest, rights: Rights | None = None) -> None:
+        """Build its parts; without `rights`, those of an empty configuration."""
         self._config = config
         self._ingest = ingest
-        self._rights = Rights()
+        self._rights = rights or Rights(is_local=config.is_local())
         self._read_buffer = ReadBuffer(ingest)
         self._delivery = Delivery(config, log.retained)
         self._sessions = Sessions(log, self._delivery)
         self._login = Login(
-            config.users, allow_anonymous=config.allow_anonymous, parallel_max=config.logins_parallel_max
+            {name: user.password for name, user in config.users.items()},
+            allow_anonymous=config.allow_anonymous,
+            parallel_max=config.logins_parallel_max,
         )
         self._connections: set[Connection] = set()
         self._clients: dict[str, Connection] = {}
@@ -151,6 +162,7 @@ class Broker:
     def status(self) -> BrokerStatus:
         """A look at the broker."""
         drops = self._delivery.allowance
+        refused = self._rights.refusals
         return BrokerStatus(
             [str(address) for address in self.addresses],
             len(self._connections),
@@ -165,6 +177,10 @@ class Broker:
             drops.unread,
             drops.overflowed,
             drops.disconnected,
+            refused.counts["publish"] + refused.counts["will"],
+            refused.counts["subscribe"],
+            refused.counts["connect"],
+            [each._asdict() for each in refused.newest()],
         )
 
     # --- what connections tell ---
@@ -254,15 +270,17 @@ class Broker:
             connection.abort("an error in the gateway")
 
     async def _begin(self, connection: Connection, connect: Connect, client_id: str) -> None:
-        if not await self._admit(connection, connect, client_id):
+        admitted = await self._admit(connection, connect, client_id)
+        if admitted is None:
             return
+        connect = admitted
         if connect.clean_session:
             self._ingest.discard(client_id)
         connack = await self._sessions.begin(client_id, clean_session=connect.clean_session)
         if connection.closing:
             return
         connection.send(connack)
-        self._delivery.attach(client_id, connection)
+        self._delivery.attach(client_id, connection, connection.rights)
         connection.admit(connect._replace(password=None), client_id)
 
     async def _ask(self, connection: Connection, packet: bytes) -> None:
@@ -273,7 +291,8 @@ class Broker:
                 self._delivery.forget(connection.client_id)  # once more: it subscribed with its last packet
         connection.answered()
 
-    async def _admit(self, connection: Connection, connect: Connect, client_id: str) -> bool:
+    async def _admit(self, connection: Connection, connect: Connect, client_id: str) -> Connect | None:
+        """Check the login and the rights; the CONNECT to go on with, None if the client is turned away."""
         if not await self._login.admits(connect.username, connect.password):
             self._refused_logins += 1
             code = packets.NOT_AUTHORIZED if connect.username is None else packets.BAD_LOGIN
@@ -283,17 +302,38 @@ class Broker:
                 "login refused",
                 extra={"client_id": client_id, "username": connect.username, "peer": connection.peer[0]},
             )
-            return False
-        if connect.will is not None and not self._rights.may_publish(client_id, connect.will.topic):
-            connection.send(packets.write_connack(packets.NOT_AUTHORIZED))
-            connection.close(f"may not publish its will to {connect.will.topic!r}")
-            return False
+            return None
+        rights = self._rights.of(self._identify(connect, client_id))
+        if self._is_anothers(rights.identity):
+            connection.send(packets.write_connack(packets.BAD_CLIENT_ID))
+            connection.close(self._rights.refusals.note_client_id(rights))
+            return None
+        will = connect.will
+        if will is not None and not rights.may_publish(will.topic):
+            reason = self._rights.refusals.note(rights, "will", will.topic)
+            if not self._rights.drops:
+                connection.send(packets.write_connack(packets.NOT_AUTHORIZED))
+                connection.close(f"may not publish its will to {will.topic[:200]!r}: {reason}")
+                return None
+            connect = connect._replace(will=None)
         await self._take_over(client_id)
         if connection.closing:
-            return False
+            return None
         self._clients[client_id] = connection
-        connection.client_id = client_id
-        return True
+        connection.client_id, connection.rights = client_id, rights
+        return connect
+
+    def _identify(self, connect: Connect, client_id: str) -> Identity:
+        """Who has logged in; a user name that was not checked is none."""
+        user = self._config.users.get(connect.username) if connect.username is not None else None
+        return Identity(client_id) if user is None else Identity(client_id, connect.username, user.role)
+
+    def _is_anothers(self, identity: Identity) -> bool:
+        """Whether the client id is the name of another login, or in use by one."""
+        if identity.client_id != identity.username and identity.client_id in self._config.users:
+            return True
+        older = self._clients.get(identity.client_id)
+        return older is not None and older.rights.identity.username != identity.username
 
     async def _take_over(self, client_id: str) -> None:
         """Close an older connection of the same client (section 3.1.4)."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import argon2
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _DEFAULT_PORTS = {"mqtt": 1883, "ws": 8083}
 _TLS_SCHEMES = ("mqtts", "wss")
@@ -48,6 +49,26 @@ def parse_listen(url: str) -> Listen:
     return Listen(parts.scheme, parts.hostname, _DEFAULT_PORTS[parts.scheme] if port is None else port)
 
 
+class UserConfig(BaseModel):
+    """A login; a hash alone stands for one without a role."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    password: str
+    """Its argon2 hash."""
+    role: str | None = None
+    """A name of section [roles], or `local`; without one it has the rights of section [rights]."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hash_alone(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"password": value}
+        if not isinstance(value, (dict, UserConfig)):
+            raise ValueError('Input should be a valid string, or { password = "...", role = "..." }')  # noqa: TRY004
+        return value
+
+
 class BrokerConfig(BaseModel):
     """Where devices connect, who may, and the limits each of them has."""
 
@@ -57,7 +78,7 @@ class BrokerConfig(BaseModel):
     """Addresses: `mqtt://host:port`, `ws://host:port`."""
     allow_anonymous: bool = False
     """Whether a client without a user name is let in."""
-    users: dict[str, str] = {}
+    users: dict[str, UserConfig] = {}
     """User name and argon2 hash of the password; `gateway devices hash NAME` makes the line."""
     connections_max: int = Field(default=8000, ge=1)
     """Connections in all; one more is closed at once."""
@@ -92,15 +113,26 @@ class BrokerConfig(BaseModel):
 
     @field_validator("users")
     @classmethod
-    def _users_are_hashes(cls, users: dict[str, str]) -> dict[str, str]:
-        for name, value in users.items():
-            if not _is_hash(value):
+    def _users_are_hashes(cls, users: dict[str, UserConfig]) -> dict[str, UserConfig]:
+        for name, user in users.items():
+            if not _is_hash(user.password):
                 raise ValueError(f"{name!r} is not an argon2 hash; make one with: gateway devices hash {name}")
         return users
 
     def addresses(self) -> list[Listen]:
         """`listen`, read."""
         return [parse_listen(url) for url in self.listen]
+
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        return all(_is_loopback(address.host) for address in self.addresses())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_hash(text: str) -> bool:

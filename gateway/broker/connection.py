@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.broker import packets
 from gateway.broker.reading import BufferedReader
+from gateway.broker.rights import NOBODY, Identity
 from gateway.errors import ProtocolViolation
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Connection(BufferedReader):
         "_held",
         "_ingest",
         "_now",
-        "_rights",
+        "_policy",
         "_taken",
         "_topics",
         "_transport",
@@ -87,6 +88,7 @@ class Connection(BufferedReader):
         "left_cleanly",
         "peer",
         "reason",
+        "rights",
         "violation",
     )
 
@@ -102,7 +104,7 @@ class Connection(BufferedReader):
         super().__init__(read_buffer)
         self._front = front
         self._ingest = ingest
-        self._rights = rights
+        self._policy = rights
         self._config = config
         self._now = now
         self._transport: asyncio.Transport | None = None
@@ -117,6 +119,8 @@ class Connection(BufferedReader):
         self.client_id = ""
         self.connect: Connect | None = None
         """Set when the client has been admitted."""
+        self.rights = NOBODY
+        """What the client may do; of one that is admitted without them, what a client without a login may."""
         self.peer: tuple[str, int] = ("", 0)
         self.left_cleanly = False
         """Whether a DISCONNECT came: no will then."""
@@ -183,6 +187,8 @@ class Connection(BufferedReader):
         """The client is who it says: handle what it has sent since its CONNECT."""
         self.connect = connect
         self.client_id = client_id
+        if self.rights is NOBODY:
+            self.rights = self._policy.of(Identity(client_id))
         self._held = False
         self._go_on()
 
@@ -302,11 +308,15 @@ class Connection(BufferedReader):
         if qos == 0:
             if flags & 8:
                 raise ProtocolViolation("PUBLISH of QoS 0 marked as a duplicate")
+            if not topic:
+                return b""
             self._ingest.append(*stamp, self.client_id, topic, 0, retain, data[body:end])
             return b""
         raw_id = data[topic_end:body]
         if raw_id == b"\0\0":
             raise ProtocolViolation("packet identifier 0")
+        if not topic:
+            return packets.write_ack(packets.PUBACK if qos == 1 else packets.PUBREC, int.from_bytes(raw_id))
         if qos == 1:
             self._ingest.append(*stamp, self.client_id, topic, 1, retain, data[body:end])
             return b"\x40\x02" + raw_id
@@ -322,9 +332,13 @@ class Connection(BufferedReader):
         return packets.write_ack(packets.PUBCOMP, packet_id)
 
     def _admit_topic(self, raw: bytes) -> str:
+        """The topic of a PUBLISH, or none if it is refused and the client stays (MQTT 3.1.1 section 3.3.5)."""
         topic = packets.read_topic(raw)
-        if not self._rights.may_publish(self.client_id, topic):
-            raise ProtocolViolation(f"{self.client_id!r} may not publish to {topic!r}")
+        if not self.rights.may_publish(topic):
+            reason = self._policy.refusals.note(self.rights, "publish", topic)
+            if self._policy.drops:
+                return ""
+            raise ProtocolViolation(f"may not publish to {topic[:200]!r}: {reason}")
         if len(self._topics) >= _CACHED_TOPICS_MAX:
             self._topics.clear()
         self._topics[raw] = topic
@@ -364,8 +378,8 @@ class Connection(BufferedReader):
     def _handle_control(self, kind: int, packet: bytes, body: bytes) -> None:
         if kind == packets.SUBSCRIBE:
             for topic_filter, _ in packets.read_subscribe(body):
-                if not self._rights.may_subscribe(self.client_id, topic_filter):
-                    raise ProtocolViolation(f"{self.client_id!r} may not subscribe to {topic_filter!r}")
+                if not self.rights.may_subscribe(topic_filter):  # the session engine answers so, filter by filter
+                    self._policy.refusals.note(self.rights, "subscribe", topic_filter)
         elif kind == packets.UNSUBSCRIBE:
             packets.read_unsubscribe(body)
         else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.broker.config import BrokerConfig
     from gateway.broker.outbox import Wire
+    from gateway.broker.rights import ClientRights
     from gateway.event import Event
     from gateway.eventlog.retained import Retained
 
@@ -36,6 +37,8 @@ class Delivery:
         self._filters: dict[str, dict[str, int]] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._wires: dict[str, Wire] = {}
+        self._rights: dict[str, ClientRights] = {}
+        """Of clients that are connected; who is away is sent nothing, and what waits is looked at when it comes."""
         self._targets: dict[str, list[tuple[Outbox, int]]] = {}
         self._owing: set[Outbox] = set()
         self.allowance = Allowance(config.subscribers_bytes_max)
@@ -44,6 +47,11 @@ class Delivery:
     def subscriptions(self, client_id: str) -> dict[str, int]:
         """A client's filters and the QoS granted to each."""
         return self._filters.get(client_id, {})
+
+    def may_subscribe(self, client_id: str, topic_filter: str) -> bool:
+        """Whether a connected client has the right to all that the filter matches."""
+        rights = self._rights.get(client_id)
+        return rights is None or rights.may_subscribe(topic_filter)
 
     def subscribe(self, client_id: str, topic_filter: str, qos: int) -> None:
         """Add a subscription, or replace the one with the same filter."""
@@ -87,23 +95,35 @@ class Delivery:
         """The client's outbox, if anything was ever meant for it."""
         return self._outboxes.get(client_id)
 
-    def attach(self, client_id: str, wire: Wire) -> None:
-        """The client is connected: whatever waits for it is sent."""
+    def attach(self, client_id: str, wire: Wire, rights: ClientRights | None = None) -> None:
+        """The client is connected: whatever waits for it is sent, as far as it still has the right to it."""
         self._wires[client_id] = wire
         outbox = self._outboxes.get(client_id)
+        if rights is not None:
+            self._rights[client_id] = rights
+            if client_id in self._filters:
+                self._targets.clear()
+            if outbox is not None:
+                outbox.withdraw(rights.may_receive)
         if outbox is not None:
             outbox.attach(wire)
 
     def detach(self, client_id: str) -> None:
         """The client is gone, its session may stay."""
         self._wires.pop(client_id, None)
+        if self._rights.pop(client_id, None) is not None and client_id in self._filters:
+            self._targets.clear()
         outbox = self._outboxes.get(client_id)
         if outbox is not None:
             outbox.detach()
 
     def send_retained(self, client_id: str, topic_filter: str, qos: int) -> None:
         """Send the retained messages that a new subscription matches (section 3.3.1.3)."""
-        wanted = [message for message in list(self._retained.values()) if matches(topic_filter, message.topic)]
+        wanted = [
+            message
+            for message in list(self._retained.values())
+            if matches(topic_filter, message.topic) and self._may_receive(client_id, message.topic)
+        ]
         if not wanted:
             return
         outbox = self.outbox(client_id)
@@ -149,6 +169,8 @@ class Delivery:
     def _find_targets(self, topic: str) -> list[tuple[Outbox, int]]:
         granted: dict[str, int] = {}
         for client_id in self._index.match(topic):
+            if not self._may_receive(client_id, topic):
+                continue
             granted[client_id] = max(
                 qos for topic_filter, qos in self._filters[client_id].items() if matches(topic_filter, topic)
             )
@@ -156,3 +178,7 @@ class Delivery:
             self._targets.clear()
         targets = self._targets[topic] = [(self.outbox(client_id), qos) for client_id, qos in granted.items()]
         return targets
+
+    def _may_receive(self, client_id: str, topic: str) -> bool:
+        rights = self._rights.get(client_id)
+        return rights is None or rights.may_receive(topic)

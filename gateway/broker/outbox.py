@@ -15,6 +15,8 @@ from gateway.broker import packets
 from gateway.broker.allowance import MESSAGE_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.broker.allowance import Allowance
     from gateway.broker.config import BrokerConfig
 
@@ -89,6 +91,19 @@ class Outbox:
             else:
                 self._put(_frame(message, packet_id, duplicate=True))
         self.flush()
+
+    def withdraw(self, may_receive: Callable[[str], bool]) -> None:
+        """Give up what the client has no right to any more; its packet ids are free again."""
+        before = self._held_bytes
+        self._queue = deque(message for message in self._queue if may_receive(message.topic))
+        self._inflight = {
+            packet_id: message
+            for packet_id, message in self._inflight.items()
+            if message is None or may_receive(message.topic)
+        }
+        self._queue_bytes = sum(map(_size, self._queue))
+        self._inflight_bytes = sum(_size(message) for message in self._inflight.values() if message is not None)
+        self._account(before)
 
     def detach(self) -> None:
         """The client has gone; QoS 0 is not kept for it (section 3.1.2.4)."""

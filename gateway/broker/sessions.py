@@ -158,6 +158,8 @@ class Sessions(amqtt.broker.Broker):
         """Grant a subscription and keep it; a persistent session's is on disk before SUBACK."""
         topic_filter, qos = subscription
         client_id = session.client_id
+        if not self._delivery.may_subscribe(client_id, topic_filter):
+            return _SUBSCRIPTION_FAILED
         before = self._delivery.subscriptions(client_id).get(topic_filter)
         self._delivery.subscribe(client_id, topic_filter, qos)
         if await self._keep(session):

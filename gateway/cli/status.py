@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.config.model import Config
 
 
+_REFUSALS_SHOWN_MAX = 10
 _CLOCK_SOURCES = {
     "kernel": "the kernel says so",
     "timesyncd": "systemd-timesyncd says so",
@@ -105,10 +106,17 @@ def _show_broker(broker: dict[str, Any]) -> None:
         "deliveries_overflowed": "of QoS 1 and 2 dropped, because too many waited for a subscriber",
         "subscribers_disconnected": "slow subscriber(s) disconnected",
         "wills_dropped": "will(s) dropped, because the log was full",
+        "refused_publishes": "message(s) refused for want of a right",
+        "refused_subscriptions": "subscription(s) refused for want of a right",
+        "refused_client_ids": "connection(s) refused under another login's client id",
     }
     for key, what in told.items():
         if broker[key]:
             typer.secho(f"          {broker[key]:,} {what}", fg="yellow")
+    for each in broker["refusals"][:_REFUSALS_SHOWN_MAX]:
+        who = show.plain(each["client_id"]) + (f" (user {show.plain(each['username'])})" if each["username"] else "")
+        what = f"{each['action']} {show.plain(each['topic'])}".strip()
+        typer.echo(f"          refused {each['times']:,} time(s): {who}: {what}: {show.plain(each['reason'])}")
 
 
 def _show_clock(clock: dict[str, Any]) -> None:

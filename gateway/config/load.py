@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATHS = (Path("config/gateway.toml"), Path("/etc/gateway/gateway.toml"))
 _PREFIX = "GATEWAY__"
+_RIGHTS = {"publish", "subscribe"}
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
 """In a URL; what is wrong with it is told without them."""
 
@@ -102,7 +103,8 @@ def _value(text: str, *, as_list: bool) -> Any:
 
 
 def _is_list(sections: list[str], key: str) -> bool:
-    return key == "listen" or (sections[:1] == ["upstreams"] and key == "topics")
+    lists = {"broker": {"listen"}, "upstreams": {"topics"}, "rights": _RIGHTS, "roles": _RIGHTS}
+    return bool(sections) and key in lists.get(sections[0], ())
 
 
 def _explain(details: ErrorDetails) -> str:
@@ -118,7 +120,7 @@ def _explain(details: ErrorDetails) -> str:
     given = details["input"]
     if isinstance(given, (str, int, float, bool)) and str(given) not in message and not _is_secret(location):
         message += f" (it is {given!r})"
-    return f"{key}: {message}"
+    return f"{key}: {message}" if key else message  # without one it is about several sections
 
 
 def _example(key: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from gateway.broker.config import BrokerConfig
+from gateway.broker.roles import BUILT_IN_ROLES, RightsConfig, RoleConfig
 from gateway.eventlog.config import LogConfig
 from gateway.health.clocksync import ClockMode
 from gateway.upstreams.kinds import AnyUpstreamConfig
@@ -44,3 +45,16 @@ class Config(BaseModel):
     broker: BrokerConfig = BrokerConfig()
     log: LogConfig = LogConfig()
     upstreams: dict[Name, AnyUpstreamConfig] = {}
+    rights: RightsConfig = RightsConfig()
+    roles: dict[Name, RoleConfig] = {}
+
+    @model_validator(mode="after")
+    def _roles_exist(self) -> Self:
+        for name in BUILT_IN_ROLES:
+            if name in self.roles:
+                raise ValueError(f"roles.{name}: this role is built in; give yours another name, or write [rights]")
+        wanted = {f"broker.users.{name}": user.role for name, user in self.broker.users.items()}
+        for key, role in {**wanted, "rights.anonymous_role": self.rights.anonymous_role}.items():
+            if role is not None and role not in {*BUILT_IN_ROLES, *self.roles}:
+                raise ValueError(f"{key}: there is no role {role!r}; add a section [roles.{role}]")
+        return self

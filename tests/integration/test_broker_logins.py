@@ -21,7 +21,10 @@ ALICE = {"username": "alice", "password": "wonderland"}
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    users = f'[broker.users]\nalice = "{hash_password("wonderland")}"\nbob = "{hash_password("")}"\n'
+    users = f"""[broker.users]
+alice = {{ password = "{hash_password("wonderland")}", role = "local" }}
+bob = "{hash_password("")}"
+"""
     process = GatewayProcess(tmp_path_factory.mktemp("guarded"), "guarded", broker=users).start()
     yield process
     process.kill()

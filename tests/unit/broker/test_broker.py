@@ -25,7 +25,7 @@ WILL = ("status/dev", b"gone", 1, False)
 async def strict(site_at: Callable[..., Awaitable[Site]], monkeypatch: pytest.MonkeyPatch) -> Site:
     """A broker that asks for a password."""
     monkeypatch.setattr(login, "_HASHER", QUICK)
-    return await site_at(allow_anonymous=False, users={"user": QUICK.hash("right")})
+    return await site_at(allow_anonymous=False, users={"user": {"password": QUICK.hash("right"), "role": "local"}})
 
 
 async def wills(site: Site) -> list[bytes]:

@@ -151,7 +151,6 @@ AFTER_CONNECT = {
     "PUBCOMP with one byte": wire.packet(0x70, b"\x01"),
     "SUBSCRIBE without a filter": wire.packet(0x82, b"\x00\x01"),
     "UNSUBSCRIBE without a filter": wire.packet(0xA2, b"\x00\x01"),
-    "a shared subscription": wire.subscribe(1, ("$share/group/a", 1)),
     "a reserved packet type": b"\xf0\x00",
 }
 

@@ -10,6 +10,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from gateway.broker.config import BrokerConfig
+from gateway.broker.roles import RightsConfig, RoleConfig
 from gateway.config.model import GatewayConfig
 from gateway.eventlog.config import LogConfig
 from gateway.forward.config import UpstreamConfig
@@ -23,6 +24,8 @@ COMMON = set(UpstreamConfig.model_fields)
 SECTIONS = {
     "[gateway]": (GatewayConfig, set()),
     "[broker]": (BrokerConfig, set()),
+    "[rights]": (RightsConfig, set()),
+    "[roles.NAME]": (RoleConfig, set()),
     "[log]": (LogConfig, set()),
     "[upstreams.NAME]": (UpstreamConfig, set()),
     "[upstreams.NAME] of type mqtt": (MqttUpstreamConfig, COMMON),
