@@ -24,8 +24,9 @@ demo: $(STAMP) ## show the whole gateway at work on this machine
 test: lint ## lint, then run every test
 	$(BIN)/pytest
 
-test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, 200 SIGKILLs, an error at each of 200 writes and fsyncs
-	GATEWAY_POWERCUT_IMAGES=1000 GATEWAY_IO_ERRORS_FIRST=200 GATEWAY_SIGKILLS=200 $(BIN)/pytest tests/powercut tests/faults
+test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, 200 SIGKILLs, 1,000 damaged logs, 200 refused writes and fsyncs
+	GATEWAY_POWERCUT_IMAGES=1000 GATEWAY_IO_ERRORS_FIRST=200 GATEWAY_SIGKILLS=200 GATEWAY_TEST_DAMAGES=50 \
+	  $(BIN)/pytest tests/powercut tests/faults
 
 fuzz: $(STAMP) ## a million spoilt sessions against one gateway (SESSIONS=n: another number)
 	GATEWAY_FUZZ_SESSIONS=$(SESSIONS) $(BIN)/pytest tests/fuzz

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import LogError
 from gateway.eventlog import held, losses, segment, state
 from gateway.eventlog.damage import Damaged, inode_of
+from gateway.eventlog.ending import look_over_file
 from gateway.eventlog.losses import Missing, Span
 from gateway.eventlog.reader import UNSURE_FROM
 
@@ -63,6 +64,8 @@ class Reading:
         self._mending = asyncio.Lock()
         self.damaged: Damaged | None = None
         """What was found when the log was opened; for `mend_found`."""
+        self._unchecked = [segment.path_of(self._folder, first) for first in reader.segments[-1:]]
+        """The segment that is gone on with, of which only the end was looked at."""
 
     @property
     def segments(self) -> list[int]:
@@ -160,7 +163,7 @@ class Reading:
             await self._in_thread(self._unlink, first)
 
     async def mend_found(self) -> None:
-        """Mend what was found damaged when the log was opened.
+        """Mend what was found damaged when the log was opened, and once look over the segment that is gone on with.
 
         Raises:
             LogError: the disk refused; call again.
@@ -168,6 +171,14 @@ class Reading:
         if self.damaged is not None:
             await self.mend(self.damaged)
             self.damaged = None
+        while self._unchecked:
+            path = self._unchecked[0]
+            try:
+                await asyncio.to_thread(look_over_file, path)  # not in our thread: forwarders wait for that
+            except Damaged as damaged:
+                await self.mend(damaged)
+            if path in self._unchecked:  # another call may have been quicker
+                self._unchecked.remove(path)
 
     async def mend(self, damaged: Damaged) -> None:
         """Salvage a damaged segment, unless it was mended meanwhile; the one being written is left first.

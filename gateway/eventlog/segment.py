@@ -236,14 +236,6 @@ class Segment:
             connection.close()
             raise
 
-    def look_over(self) -> None:
-        """Check the structure of the whole file (see `damage.look_over`).
-
-        Raises:
-            Damaged: something is wrong.
-        """
-        damage.look_over(self._db, self.path)
-
     def last_seq(self) -> int:
         """The highest sequence number stored, or the one before the first if the segment is empty."""
         seq = self._look("SELECT max(seq) FROM events")[0][0]

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
+from gateway.eventlog import ending
 from gateway.eventlog.damage import Damaged, set_aside
 from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import LOST_FROM, UNSURE_FROM, segments_in
@@ -97,11 +98,11 @@ class SegmentWriter:
 
     def _open_newest(self, path: Path) -> None:
         segment = self._segment = Segment.open(path)
-        segment.look_over()
         self.inbound = segment.inbound()
         last_seq = segment.last_seq()
         if not segment.first_seq - 1 <= last_seq < SEQ_MAX:
             raise Damaged(path, f"{path} is damaged: its numbers are not what was written")
+        ending.check(path, last_seq)
         self.next_seq = last_seq + 1
         if last_seq < segment.first_seq and (unsure_from := segment.meta().get(UNSURE_FROM, "")).isdecimal():
             self.unsure_from = int(unsure_from)

@@ -1,5 +1,7 @@
 """Files damaged at random places: the log opens, numbers do not clash, what is readable is read, the rest is booked.
 
+Whatever is read is what was stored: a flipped bit is never taken for an event.
+
 `GATEWAY_TEST_DAMAGES` sets how many places per kind of file and of damage (6), `GATEWAY_TEST_SEED` the seed.
 """
 
@@ -13,14 +15,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.eventlog.damage import wal_of
 from gateway.eventlog.losses import ledger
 from gateway.eventlog.state import path_of as state_path_of
 from tests.site.ports import wait_for
 from tests.site.raw_client import RawClient
-from tests.unit.eventlog.logs import firsts, newest, opened, put, read_all
+from tests.unit.eventlog.logs import firsts, newest, opened, power_cut, put, read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gateway.event import Event
@@ -38,14 +41,27 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("whole") / "data"
 
 
-async def build(data_dir: Path) -> None:
+def stored() -> Iterator[tuple[bytes, str]]:
+    """Payload and topic of each event, in order."""
     rng = random.Random(1)
+    for n in range(EVENTS):
+        yield b"%d " % n + rng.randbytes(100), f"site/{n % 200}"
+
+
+STORED = dict(enumerate(stored(), 1))
+
+
+async def build(data_dir: Path) -> None:
+    """A log as it is after a stop, and one as it is after a power cut, with write-ahead logs, beside it."""
     async with opened(data_dir, segment_bytes_max=SEGMENT_BYTES) as log:
-        for n in range(EVENTS):
-            put(log, b"%d " % n + rng.randbytes(100), f"site/{n % 200}", retain=n % 50 == 0)
-            if n % 60 == 0:
+        for seq, (payload, topic) in STORED.items():
+            put(log, payload, topic, retain=seq % 50 == 0)
+            if seq % 60 == 0:
                 await log.intake.settled()
-        log.advance("cloud", EVENTS // 10)
+            if seq % 300 == 0:
+                log.advance("cloud", seq // 10)
+                await log.flush()
+        await power_cut(log, data_dir.with_name("cut"))
 
 
 def hurt(path: Path, kind: str, rng: random.Random) -> str:
@@ -67,14 +83,16 @@ def hurt(path: Path, kind: str, rng: random.Random) -> str:
 
 
 def target(data_dir: Path, which: str, rng: random.Random) -> Path:
-    if which == "state":
-        return state_path_of(data_dir)
+    if which.startswith("state"):
+        return wal_of(state_path_of(data_dir)) if which == "state log" else state_path_of(data_dir)
+    if which == "newest log":
+        return wal_of(newest(data_dir))
     segments = sorted((data_dir / "log").glob("*.db"))
     return newest(data_dir) if which == "newest" else rng.choice(segments[:-1])
 
 
 @pytest.mark.parametrize("kind", ["truncated", "zero-filled", "bit-flipped", "header lost"])
-@pytest.mark.parametrize("which", ["newest", "older", "state"])
+@pytest.mark.parametrize("which", ["newest", "older", "state", "newest log", "state log"])
 async def test_a_log_opens_whatever_happened_to_its_files(tmp_path: Path, whole: Path, which: str, kind: str) -> None:
     if not whole.exists():
         await build(whole)
@@ -82,24 +100,28 @@ async def test_a_log_opens_whatever_happened_to_its_files(tmp_path: Path, whole:
         seed = f"{SEED}/{which}/{kind}/{number}"
         rng = random.Random(seed)
         data_dir = tmp_path / str(number)
-        shutil.copytree(whole, data_dir)
+        shutil.copytree(whole.with_name("cut") if which.endswith("log") else whole, data_dir)
         what = f"GATEWAY_TEST_SEED={SEED}: {hurt(target(data_dir, which, rng), kind, rng)} ({number})"
-        await check(data_dir, what)
+        await check(data_dir, what, end_may_be_unknown=which == "newest log")
         shutil.rmtree(data_dir)
 
 
-async def check(data_dir: Path, what: str) -> None:
+async def check(data_dir: Path, what: str, *, end_may_be_unknown: bool) -> None:
     began_s = time.monotonic()
     async with opened(data_dir, segment_bytes_max=SEGMENT_BYTES, recent_bytes_max=0) as log:
         assert time.monotonic() - began_s < START_MAX_S, what
         assert log.cursor("cloud") <= EVENTS // 10, what
         seq = put(log, b"new")
         await log.intake.settled()
-        assert seq > EVENTS, what
         await log.mend()
         found = await read_all(log)
         assert found[-1].seq == seq, what
-        check_books(data_dir, found, what)
+        for event in found[:-1]:
+            assert (event.payload, event.topic) == STORED[event.seq], what
+        end = EVENTS
+        if end_may_be_unknown and seq <= EVENTS:  # like a torn end: nothing tells that it was acknowledged
+            end = seq - 1
+        check_books(data_dir, found, what, end)
         assert await read_all(log) == found, what
         left = log.log_id
     async with opened(data_dir, segment_bytes_max=SEGMENT_BYTES, recent_bytes_max=0) as log:
@@ -109,7 +131,7 @@ async def check(data_dir: Path, what: str) -> None:
         assert (await read_all(log))[:-1] == found, what
 
 
-def check_books(data_dir: Path, found: list[Event], what: str) -> None:
+def check_books(data_dir: Path, found: list[Event], what: str, end: int) -> None:
     """Every number is an event or in the ledger, never both, and nothing is in the ledger without a file set aside."""
     booked = set()
     for row in ledger(state_path_of(data_dir)):
@@ -118,8 +140,10 @@ def check_books(data_dir: Path, found: list[Event], what: str) -> None:
     seqs = [event.seq for event in found]
     assert seqs == sorted(set(seqs)), what
     assert not booked & set(seqs), what
-    assert set(range(1, EVENTS + 1)) <= booked | set(seqs), what
-    assert not booked or any((data_dir / "damaged").iterdir()), what
+    assert set(range(1, end + 1)) <= booked | set(seqs), what
+    kept = max((seq for seq in seqs if seq <= end), default=0)
+    cut_off = booked == set(range(kept + 1, end + 1))
+    assert not booked or cut_off or any((data_dir / "damaged").iterdir()), what
     assert len(firsts(data_dir)) >= 2
 
 
