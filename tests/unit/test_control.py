@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import control
+from gateway.errors import LogError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,3 +135,21 @@ async def test_a_gateway_that_does_not_answer_in_time_is_no_answer(
 async def test_a_gateway_that_ends_before_its_answer_does_is_no_answer(tmp_path: Path, said: bytes) -> None:
     with answering(tmp_path, said):
         assert await ask(tmp_path) is None
+
+
+async def test_a_running_gateway_tells_its_books(tmp_path: Path) -> None:
+    async def books() -> list[dict[str, object]]:
+        return [{"upstream": "cloud", "received": 3}]
+
+    async with control.serve(tmp_path, dict, books):
+        assert await asyncio.to_thread(control.ask_books, tmp_path) == [{"upstream": "cloud", "received": 3}]
+    async with control.serve(tmp_path, dict):
+        assert await asyncio.to_thread(control.ask_books, tmp_path) is None
+
+
+async def test_books_that_the_disk_does_not_tell_are_no_answer(tmp_path: Path) -> None:
+    async def books() -> list[dict[str, object]]:
+        raise LogError("the disk refuses")
+
+    async with control.serve(tmp_path, dict, books):
+        assert await asyncio.to_thread(control.ask_books, tmp_path) is None
