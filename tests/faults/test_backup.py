@@ -59,4 +59,6 @@ def test_a_gateway_begun_from_a_backup_has_what_was_acknowledged_before_it_and_f
     assert [event.seq for event in kept[:before]] == [*range(1, before + 1)]
     assert kept[-1].payload == b"after"
     assert kept[-1].seq > len(acknowledged)
-    assert edge.upstream()["state"] == "connected"
+    wait_for(edge.is_drained, what="everything forwarded again")
+    books = edge.command("status", "--books")
+    assert books.returncode == 0, books.stdout

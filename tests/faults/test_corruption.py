@@ -91,6 +91,7 @@ def target(data_dir: Path, which: str, rng: random.Random) -> Path:
     return newest(data_dir) if which == "newest" else rng.choice(segments[:-1])
 
 
+@pytest.mark.timeout(120 + 5 * PLACES)
 @pytest.mark.parametrize("kind", ["truncated", "zero-filled", "bit-flipped", "header lost"])
 @pytest.mark.parametrize("which", ["newest", "older", "state", "newest log", "state log"])
 async def test_a_log_opens_whatever_happened_to_its_files(tmp_path: Path, whole: Path, which: str, kind: str) -> None:
