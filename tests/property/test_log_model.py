@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gateway.event import Event
 from gateway.eventlog.history import History
 from gateway.eventlog.log import EventLog
+from gateway.eventlog.losses import DAMAGED
 from gateway.eventlog.state import Retained
 from gateway.ingest.ingest import Ingest
 from tests.unit.eventlog.logs import HandClock, firsts, limits, newest, refuse_inserts
@@ -32,6 +33,8 @@ LATER = "later"
 PACKET_IDS = (1, 2, 3)
 SEGMENT_BYTES_MAX = 52 * 1024
 """Less than an operator may set: an empty segment has 48 KiB, so every 4 KiB of events fill one."""
+
+PAGE_BYTES = 4096
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
 payloads = st.tuples(st.one_of(st.just(b"payload"), st.binary(max_size=20)), st.sampled_from([1, 300, 600]))
@@ -63,6 +66,20 @@ class Acknowledged:
 
     def committed(self, receipt: bytes | bytearray) -> None:
         self.seqs += [int(number) for number in receipt.split()]
+
+
+def lose_page(path: Path, page: int) -> None:
+    """What a worn card does: a page of the file has nothing but zeros."""
+    with path.open("r+b") as file:
+        pages = path.stat().st_size // PAGE_BYTES
+        file.seek(page % pages * PAGE_BYTES)
+        file.write(bytes(PAGE_BYTES))
+
+
+def booked_as_damaged(data_dir: Path) -> set[int]:
+    with History(data_dir) as history:
+        rows = [row for row in history.losses() if row.cause == DAMAGED]
+    return {seq for row in rows for seq in range(row.first_seq, row.last_seq + 1)}
 
 
 class LogModel(RuleBasedStateMachine):
@@ -114,7 +131,7 @@ class LogModel(RuleBasedStateMachine):
         for upstream in upstreams:
             if upstream not in self.cursors:
                 self.cursors[upstream] = self.started[upstream] = self.flushed[upstream] = self.oldest - 1
-                self.fates[upstream] = {}
+                self.fates[upstream] = {seq: "lost" for seq in self.gone if seq >= self.oldest}
 
     def close(self) -> None:
         self.wait(self.log.close(10))
@@ -274,29 +291,40 @@ class LogModel(RuleBasedStateMachine):
         assert self.open_packet_ids() == taken
         self.add_up_the_books()
 
-    @rule(which=st.integers(0, 3))
-    def lose_a_segment(self, which) -> None:
-        """Somebody deletes a file of the log that is not being written."""
+    @rule(which=st.integers(0, 3), page=st.one_of(st.none(), st.integers(0, 15)))
+    def harm_a_segment(self, which, page) -> None:
+        """A file of the log that is not being written vanishes, or one of its pages is lost."""
         self.close()
         self.flushed = dict(self.cursors)
         found = firsts(self.log.data_dir)
         if which + 1 < len(found):
-            (self.log.data_dir / "log" / f"{found[which]:020d}.db").unlink()
-            lost = {event.seq for event in self.stored(found[which], found[which + 1] - 1)}
-            self.gone |= lost
-            for upstream, cursor in self.cursors.items():
-                self.fates[upstream] |= {seq: "lost" for seq in lost if seq > cursor}
+            path = self.log.data_dir / "log" / f"{found[which]:020d}.db"
+            if page is None:
+                path.unlink()
+            else:
+                lose_page(path, page)
+        before = {event.seq for event in self.stored(self.oldest, len(self.events))}
         self.open(self.log.data_dir, self.upstreams)
-        for upstream in self.cursors:
-            self.cursors[upstream] = max(self.cursors[upstream], self.oldest - 1)
-        self.wait(self.read_all())
+        lost = before - self.wait(self.read_all())
+        self.gone |= lost
+        self.wait(self.log.flush())
+        booked = booked_as_damaged(self.log.data_dir)
+        for upstream, cursor in self.cursors.items():
+            missed = {seq for seq in lost if seq > cursor}
+            assert missed <= booked
+            self.fates[upstream] |= dict.fromkeys(missed, "lost")
+            self.cursors[upstream] = max(cursor, self.oldest - 1)
+        self.flushed = dict(self.cursors)
         self.check_recovered(len(self.events))
         self.add_up_the_books()
 
-    async def read_all(self) -> None:
+    async def read_all(self) -> set[int]:
+        seqs: set[int] = set()
         at = 0
         while found := await self.log.read(at, 1000):
+            seqs |= {event.seq for event in found}
             at = found[-1].seq
+        return seqs
 
     @rule(settled=st.booleans())
     def cut_the_power(self, settled) -> None:
