@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gateway.broker import packets
 from gateway.broker.connection import Connection
@@ -22,6 +22,7 @@ from gateway.broker.login import Login
 from gateway.broker.reading import ReadBuffer
 from gateway.broker.rights import Identity, Rights
 from gateway.broker.sessions import Sessions
+from gateway.broker.status import BrokerStatus
 from gateway.broker.websocket import WebSocketServer
 from gateway.errors import ConfigError, LogError
 
@@ -43,41 +44,6 @@ _BACKLOG = 1024
 logger = logging.getLogger(__name__)
 
 
-class BrokerStatus(NamedTuple):
-    """A look at the broker."""
-
-    listen: list[str]
-    connections: int
-    clients: int
-    accepted: int
-    """Connections since the start."""
-    turned_away: int
-    """Connections beyond `connections_max`, closed at once."""
-    refused_logins: int
-    violations: int
-    """Connections closed because of what the client sent."""
-    held_up: int
-    """Connections that bring events and are not read now, because the log is full."""
-    wills_dropped: int
-    """Wills given up because the log was full, beyond `wills_bytes_max`."""
-    deliveries_dropped: int
-    """Deliveries to local subscribers given up: the next two in sum."""
-    deliveries_unread: int
-    """QoS 0: the subscriber did not read."""
-    deliveries_overflowed: int
-    """QoS 1 and 2: more waited for the subscriber than may."""
-    subscribers_disconnected: int
-    """Slow subscribers disconnected, where `subscriber_overflow` says so."""
-    refused_publishes: int
-    """Messages, wills among them, to where their client may not publish."""
-    refused_subscriptions: int
-    """Filters that cover more than their client may read."""
-    refused_client_ids: int
-    """Connections under a client identifier that is another login's."""
-    refusals: list[dict[str, object]]
-    """Of the clients refused last, newest first: `Refusal`."""
-
-
 class _Surplus(asyncio.Protocol):
     """A connection beyond `connections_max`."""
 
@@ -94,7 +60,7 @@ class Broker:
         self._config = config
         self._ingest = ingest
         self._rights = rights or Rights(is_local=config.is_local())
-        self._read_buffer = ReadBuffer(ingest)
+        self._read_buffer = ReadBuffer(ingest, max(config.unfinished_bytes_max, config.packet_bytes_max + 5))
         self._delivery = Delivery(config, log.retained)
         self._sessions = Sessions(log, self._delivery)
         self._login = Login(
@@ -171,6 +137,7 @@ class Broker:
             self._turned_away,
             self._refused_logins,
             self._violations,
+            self._read_buffer.closed,
             self._ingest.waiting,
             self._wills_dropped,
             drops.dropped,
@@ -329,11 +296,12 @@ class Broker:
         return Identity(client_id) if user is None else Identity(client_id, connect.username, user.role)
 
     def _is_anothers(self, identity: Identity) -> bool:
-        """Whether the client id is the name of another login, or in use by one."""
+        """Whether the client id is the name of another login, or the session under it is another's."""
         if identity.client_id != identity.username and identity.client_id in self._config.users:
             return True
         older = self._clients.get(identity.client_id)
-        return older is not None and older.rights.identity.username != identity.username
+        owner = older.rights if older is not None else self._delivery.rights(identity.client_id)
+        return owner is not None and owner.identity.username != identity.username
 
     async def _take_over(self, client_id: str) -> None:
         """Close an older connection of the same client (section 3.1.4)."""

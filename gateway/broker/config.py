@@ -86,6 +86,8 @@ class BrokerConfig(BaseModel):
     """Time a connection has from its beginning until it is admitted."""
     packet_bytes_max: int = Field(default=266_240, ge=1024, le=268_435_455)
     """Largest packet taken, checked at its header; the default leaves room for 256 KiB of payload and its topic."""
+    unfinished_bytes_max: int = Field(default=4 * 1024 * 1024, ge=1024)
+    """Bytes of packets whose rest has not come yet, of all connections; beyond it, who waits longest is closed."""
     logins_parallel_max: int = Field(default=2, ge=1)
     """Password checks at a time; each costs tens of milliseconds and the memory its hash was made with."""
     subscriber_queue_events_max: int = Field(default=10_000, ge=1)

@@ -13,13 +13,11 @@ read either.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import socket
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.broker import packets
-from gateway.broker.reading import BufferedReader
+from gateway.broker.link import Link
 from gateway.broker.rights import NOBODY, Identity
 from gateway.errors import ProtocolViolation
 
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from gateway.ingest.ingest import Ingest
 
 _CACHED_TOPICS_MAX = 1000
-_TCP_ESTABLISHED = 1
-"""First byte of what TCP_INFO tells (linux/tcp.h)."""
 _LOOK_BYTES = 16 * 1024
 """How much is handled between two looks at whether the log has room."""
 
@@ -62,13 +58,12 @@ class Front(Protocol):
         ...
 
 
-class Connection(BufferedReader):
+class Connection(Link):
     """One network connection. `Wire` for its outbox, `Source` for ingest."""
 
     __slots__ = (
         "_awaited_bytes",
         "_buffer",
-        "_closed",
         "_config",
         "_front",
         "_held",
@@ -77,19 +72,14 @@ class Connection(BufferedReader):
         "_policy",
         "_taken",
         "_topics",
-        "_transport",
         "_waits_for_reader",
         "_waits_for_room",
         "began_s",
         "client_id",
         "connect",
         "heard_s",
-        "is_closed",
         "left_cleanly",
-        "peer",
-        "reason",
         "rights",
-        "violation",
     )
 
     def __init__(
@@ -107,7 +97,6 @@ class Connection(BufferedReader):
         self._policy = rights
         self._config = config
         self._now = now
-        self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._awaited_bytes = 0
         self._held = False
@@ -121,26 +110,12 @@ class Connection(BufferedReader):
         """Set when the client has been admitted."""
         self.rights = NOBODY
         """What the client may do; of one that is admitted without them, what a client without a login may."""
-        self.peer: tuple[str, int] = ("", 0)
         self.left_cleanly = False
         """Whether a DISCONNECT came: no will then."""
-        self.reason = "connection lost"
-        """Why it ended."""
-        self.violation = ""
-        """How the client broke the protocol; empty if it did not."""
         self.began_s = self.heard_s = now()
         """When the connection was made, and when the client was last heard of (monotonic seconds)."""
-        self.is_closed = False
-        """Whether the socket is closed, and not only about to be."""
-        self._closed: asyncio.Event | None = None
 
     # --- what the socket tells ---
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is open."""
-        self._transport = transport  # type: ignore[assignment]
-        peer = transport.get_extra_info("peername")
-        self.peer = (str(peer[0]), int(peer[1])) if peer else ("", 0)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: handle every whole packet in them, keep the rest."""
@@ -148,6 +123,7 @@ class Connection(BufferedReader):
         if self._buffer or self._held or self._waits_for_room:
             self._buffer += data
             if self._held or self._waits_for_room or len(self._buffer) < self._awaited_bytes:
+                self._read_buffer.note(self, 0 if self._waits_for_room else len(self._buffer), anew=False)
                 return
             data = bytes(self._buffer)
             self._buffer.clear()
@@ -158,6 +134,7 @@ class Connection(BufferedReader):
             return
         if rest < len(data) and not self.closing:
             self._buffer += data[rest:]
+        self._read_buffer.note(self, 0 if self._waits_for_room else len(self._buffer), anew=rest > 0)
         self._steer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -166,9 +143,8 @@ class Connection(BufferedReader):
             self.reason = f"connection lost: {exc}"
         self._ingest.forget(self)
         self._buffer.clear()
-        self.is_closed = True
-        if self._closed is not None:
-            self._closed.set()
+        self._read_buffer.forget(self)
+        self._note_closed()
         self._front.closed(self)
 
     def pause_writing(self) -> None:
@@ -197,65 +173,18 @@ class Connection(BufferedReader):
         self._held = False
         self._go_on()
 
-    def send(self, data: bytes | bytearray) -> None:
-        """Write to the socket; nothing happens if it is closed."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
-
-    committed = send
+    committed = Link.send
     """A receipt is the acknowledgement to write."""
-
-    def owed_bytes(self) -> int:
-        """Bytes written and not yet taken by the network."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def relieve(self) -> None:
         """There is room in the log again: handle what had to wait, then read on."""
         self._waits_for_room = False
         self._go_on()
 
-    def close(self, reason: str) -> None:
-        """Close after what was written is out; nothing more is read."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        self.reason = reason
-        self._transport.close()
-
-    def violate(self, how: str) -> None:
-        """Close, because the client broke the protocol."""
-        self.violation = how
-        self.close(how)
-
-    def abort(self, reason: str) -> None:
-        """Close at once, whatever is still to be written."""
-        if self._transport is not None:
-            self.reason = reason
-            self._transport.abort()
-
-    async def wait_closed(self) -> None:
-        """Return when the socket is closed."""
-        if not self.is_closed:
-            if self._closed is None:  # not before it is needed: it takes as much memory as all the rest
-                self._closed = asyncio.Event()
-            await self._closed.wait()
-
     @property
     def is_held_up(self) -> bool:
         """Whether the client is not heard because the log is full, which is not the client's fault."""
         return self._waits_for_room
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether the client has closed its side, which is not heard of while its socket is not read."""
-        if self._transport is None:
-            return True
-        state = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-        return bool(state[0] != _TCP_ESTABLISHED)
-
-    @property
-    def closing(self) -> bool:
-        """Whether nothing more is read or written."""
-        return self._transport is None or self._transport.is_closing()
 
     # --- packets ---
 

@@ -100,6 +100,7 @@ def _show_broker(broker: dict[str, Any]) -> None:
         f"{broker['deliveries_dropped']:,} local deliveries dropped"
     )
     told = {
+        "unfinished_closed": "connection(s) closed, because unfinished packets took too much memory",
         "held_up": "connection(s) not read, because the log is full",
         "turned_away": "connection(s) turned away beyond connections_max",
         "deliveries_unread": "of QoS 0 dropped, because a subscriber did not read",

@@ -92,7 +92,8 @@ class Now:
 
 def plug(front: OpenDoor, ingest: Ingest, config: BrokerConfig, now: Now | None = None) -> tuple[Any, MemorySocket]:
     """A connection whose socket is in memory."""
-    connection = Connection(front, ingest, Rights(), config, now or Now(), ReadBuffer(ingest))
+    read_buffer = ReadBuffer(ingest, config.unfinished_bytes_max)
+    connection = Connection(front, ingest, Rights(), config, now or Now(), read_buffer)
     socket = MemorySocket()
     connection.connection_made(socket)
     return connection, socket

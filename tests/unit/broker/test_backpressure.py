@@ -172,3 +172,26 @@ async def test_a_device_that_never_reads_again_is_closed_when_its_keep_alive_is_
     connection.pause_writing()
     site.broker._sweep(connection.heard_s + 10 * _KEEP_ALIVE_FACTOR + 1)
     await until(lambda: connection.is_closed)
+
+
+async def test_packets_that_are_begun_and_not_ended_take_no_more_than_their_memory(
+    site_at: Callable[..., Awaitable[Site]],
+) -> None:
+    site = await site_at(unfinished_bytes_max=300_000)
+    quick = await site.connect("quick")
+    half = wire.publish("a", bytes(60_000), 1, 1)[:50_000]
+    slow = []
+    for number in range(10):
+        slow.append(await site.connect(f"slow-{number}"))
+        connection = site.connection(f"slow-{number}")
+        slow[-1].send(half)
+        await until(lambda: len(connection._buffer) == len(half) or connection.closing)  # noqa: B023 - asked at once
+        quick.send(wire.publish("a", bytes(60_000), 1, number + 1))
+        assert (await quick.next()).packet_id == number + 1
+    closed = site.broker.status().unfinished_closed
+    assert closed in {4, 5}  # one more, if the quick one's packet came in two pieces at the wrong moment
+    for device in slow[:closed]:
+        assert await device.rest() == b""
+    for device in slow[closed:]:
+        device.send(wire.publish("a", bytes(60_000), 1, 1)[50_000:])
+        assert (await device.next()).kind == wire.PUBACK
