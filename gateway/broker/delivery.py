@@ -38,7 +38,7 @@ class Delivery:
         self._outboxes: dict[str, Outbox] = {}
         self._wires: dict[str, Wire] = {}
         self._rights: dict[str, ClientRights] = {}
-        """Of clients that are connected; who is away is sent nothing, and what waits is looked at when it comes."""
+        """Of sessions whose client was here since the start; the others' messages are looked at when it comes."""
         self._targets: dict[str, list[tuple[Outbox, int]]] = {}
         self._owing: set[Outbox] = set()
         self.allowance = Allowance(config.subscribers_bytes_max)
@@ -48,8 +48,12 @@ class Delivery:
         """A client's filters and the QoS granted to each."""
         return self._filters.get(client_id, {})
 
+    def rights(self, client_id: str) -> ClientRights | None:
+        """Those that the client of a session had when it was last here; None if it was not since the start."""
+        return self._rights.get(client_id)
+
     def may_subscribe(self, client_id: str, topic_filter: str) -> bool:
-        """Whether a connected client has the right to all that the filter matches."""
+        """Whether a client has the right to all that the filter matches."""
         rights = self._rights.get(client_id)
         return rights is None or rights.may_subscribe(topic_filter)
 
@@ -77,6 +81,7 @@ class Delivery:
         """The client's session is over: its subscriptions and whatever waits for it go."""
         for topic_filter in list(self.subscriptions(client_id)):
             self.unsubscribe(client_id, topic_filter)
+        self._rights.pop(client_id, None)
         outbox = self._outboxes.pop(client_id, None)
         if outbox is not None:
             outbox.empty()
@@ -111,8 +116,6 @@ class Delivery:
     def detach(self, client_id: str) -> None:
         """The client is gone, its session may stay."""
         self._wires.pop(client_id, None)
-        if self._rights.pop(client_id, None) is not None and client_id in self._filters:
-            self._targets.clear()
         outbox = self._outboxes.get(client_id)
         if outbox is not None:
             outbox.detach()
