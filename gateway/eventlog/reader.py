@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_right
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
 
 from gateway.errors import LogError
@@ -21,7 +21,7 @@ from gateway.eventlog.retention import SegmentFacts
 from gateway.eventlog.segment import connect_reading, first_seq_of, path_of, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 Stamps: TypeAlias = tuple[str, int, int]
@@ -99,54 +99,57 @@ class SegmentReader:
             Damaged: the segment is not what was written.
             LogError: the disk did not give it.
         """
-        events: list[Event] = []
-        boots, clients, topics, look_up = self._boots, self._clients, self._topics, self._look_up
-        pack = checksum.pack
-        room = bytes_max
-        expected = max(first_seq, first_seq_of(self.path))
         try:
             rows = self._db.execute(self._read, (first_seq, last_seq, events_max))
-            for seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties, crc in rows:
-                if seq != expected and not (self.may_have_gaps and seq > expected):
-                    raise self.wrong(f"event {expected} is missing")
-                expected = seq + 1
-                if (
-                    type(payload) is not bytes
-                    or type(received_ns) is not int
-                    or type(mono_ns) is not int
-                    or flags not in FLAGS
-                ):
-                    raise self.wrong(f"event {seq} is not an event")
-                room -= len(payload)
-                if room < 0 and events:
-                    break
-                boot_id, boot_crc = boots.get(boot) or look_up(boots, _BOOT, boot)
-                client_id, client_crc = clients.get(client) or look_up(clients, _CLIENT, client)
-                name, topic_crc = topics.get(topic) or look_up(topics, _TOPIC, topic)
-                if crc is not None:
-                    found = crc32(pack(seq, received_ns, mono_ns, boot_crc, client_crc, topic_crc, flags) + payload)
-                    if origin is not None or properties is not None:
-                        found = checksum.with_rest(found, origin, properties)
-                    if found != crc:
-                        raise self.wrong(f"the checksum of event {seq} is wrong")
-                events.append(
-                    Event(
-                        seq,
-                        received_ns,
-                        mono_ns,
-                        boot_id,
-                        client_id,
-                        name,
-                        flags & 3,
-                        flags > 3,
-                        payload,
-                        origin or LOCAL,
-                        properties,
-                    )
-                )
+            events = self._events(rows, max(first_seq, first_seq_of(self.path)), bytes_max)
             rows.close()  # a statement left open would keep the write-ahead log from being checkpointed
         except sqlite3.Error as error:
             raise self._failed(error) from error
+        return events
+
+    def _events(self, rows: Iterable[tuple[Any, ...]], expected: int, room: int) -> list[Event]:
+        """The events in `rows`, the first of which is `expected`, with `room` bytes of payload at the most."""
+        events: list[Event] = []
+        boots, clients, topics, look_up = self._boots, self._clients, self._topics, self._look_up
+        pack = checksum.pack
+        for seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties, crc in rows:
+            if seq != expected and not (self.may_have_gaps and seq > expected):
+                raise self.wrong(f"event {expected} is missing")
+            expected = seq + 1
+            if (
+                type(payload) is not bytes
+                or type(received_ns) is not int
+                or type(mono_ns) is not int
+                or flags not in FLAGS
+            ):
+                raise self.wrong(f"event {seq} is not an event")
+            room -= len(payload)
+            if room < 0 and events:
+                break
+            boot_id, boot_crc = boots.get(boot) or look_up(boots, _BOOT, boot)
+            client_id, client_crc = clients.get(client) or look_up(clients, _CLIENT, client)
+            name, topic_crc = topics.get(topic) or look_up(topics, _TOPIC, topic)
+            if crc is not None:
+                found = crc32(pack(seq, received_ns, mono_ns, boot_crc, client_crc, topic_crc, flags) + payload)
+                if origin is not None or properties is not None:
+                    found = checksum.with_rest(found, origin, properties)
+                if found != crc:
+                    raise self.wrong(f"the checksum of event {seq} is wrong")
+            events.append(
+                Event(
+                    seq,
+                    received_ns,
+                    mono_ns,
+                    boot_id,
+                    client_id,
+                    name,
+                    flags & 3,
+                    flags > 3,
+                    payload,
+                    origin or LOCAL,
+                    properties,
+                )
+            )
         return events
 
     def meta(self) -> dict[str, str]:
