@@ -24,6 +24,7 @@ allow_anonymous = true
 subscriber_queue_events_max = 100000000
 subscriber_queue_bytes_max = 10000000000
 subscriber_inflight_max = 65535
+subscribers_bytes_max = 10000000000
 
 [log]
 {log}
