@@ -14,7 +14,7 @@ from gateway.eventlog.losses import ledger
 from gateway.eventlog.recovery import RESTORED_GAP
 from gateway.eventlog.segment import path_of
 from gateway.eventlog.state import path_of as state_path_of
-from tests.unit.eventlog.logs import WALL_NS, fill, firsts, newest, opened, put, read_all, seqs
+from tests.unit.eventlog.logs import WALL_NS, fill, firsts, newest, opened, put, read_all, seqs, until
 
 
 async def make(data_dir, count=20):
@@ -50,6 +50,7 @@ async def test_no_cursor_of_a_copy_made_under_load_is_ahead_of_its_log(tmp_path)
                 await log.retain()
 
         task = asyncio.create_task(load())
+        await until(lambda: log.head, "a first event")
         for number in range(4):
             copied = await asyncio.to_thread(backup, tmp_path / "data", tmp_path / str(number), WALL_NS)
             assert copied.faults == []
