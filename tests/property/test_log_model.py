@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -27,6 +28,8 @@ from gateway.eventlog.state import Retained
 from gateway.ingest.ingest import Ingest
 from tests.unit.eventlog.logs import HandClock, firsts, limits, newest, refuse_inserts
 
+pytestmark = pytest.mark.timeout(300)
+"""30 s on a machine of its own; hundreds of fsyncs take longer beside others."""
 UPSTREAMS = ("cloud", "archive")
 LATER = "later"
 """An upstream that is configured some time, and some time no more."""
@@ -413,7 +416,7 @@ class LogModel(RuleBasedStateMachine):
 
 TestLogModel = LogModel.TestCase
 TestLogModel.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=30,
     deadline=None,
     print_blob=True,
