@@ -134,6 +134,13 @@ def test_the_environment_alone_can_name_an_upstream(tmp_path: Path) -> None:
     assert cloud.password.get_secret_value() == "007"
 
 
+def test_the_environment_can_give_rights(tmp_path: Path) -> None:
+    environment = {"GATEWAY__RIGHTS__PUBLISH": "a/#, b", "GATEWAY__ROLES__HUB__SUBSCRIBE": '["c/#"]'}
+    config = read(tmp_path, MINIMAL, environment)
+    assert config.rights.publish == ["a/#", "b"]
+    assert config.roles["hub"].subscribe == ["c/#"]
+
+
 def test_a_damaged_hash_is_refused_before_its_user_finds_out(tmp_path: Path) -> None:
     message = message_of(tmp_path, MINIMAL + '[broker.users]\ndev = "$argon2id$v=19$m=8"\n')
     assert "broker.users: 'dev' is not an argon2 hash" in message
@@ -192,6 +199,13 @@ MISTAKES = [
     (MINIMAL + "[broker]\nconnections_max = 0", "broker.connections_max: Input should be greater than or equal to 1"),
     (MINIMAL + "[broker]\nallow_anonymous = 'perhaps'", "broker.allow_anonymous: Input should be a valid boolean"),
     (MINIMAL + "[broker.users]\ndev = 5", "broker.users.dev: Input should be a valid string"),
+    (MINIMAL + "[broker.users]\ndev = {role = 'x'}", "broker.users.dev.password: this key is missing"),
+    (MINIMAL + "[rights]\npublish = ['a/{id}']", "rights.publish: 'a/{id}': a pattern may have {client_id} and"),
+    (MINIMAL + "[rights]\nsubscribe = ['$SYS/#']", "rights.subscribe: '$SYS/#': topics that begin with '$' belong to"),
+    (MINIMAL + "[rights]\nanonymous_role = 'x'", "rights.anonymous_role: there is no role 'x'; add a section"),
+    (MINIMAL + "[roles.x]\npublsh = []", "roles.x.publsh: there is no such key; did you mean 'publish'?"),
+    (MINIMAL + "[roles.x]\npreset = 'sonoff'", "roles.x.preset: Input should be 'tasmota', 'shelly', 'esphome'"),
+    (MINIMAL + "[roles.local]", "roles.local: this role is built in; give yours another name"),
     (MINIMAL + "[log]\nsegment_bytes_max = 1", "log.segment_bytes_max: Input should be greater than or equal to 65536"),
     (MINIMAL + "[log]\nsynchronous = 'OFF'", "log.synchronous: there is no such key"),
     (MINIMAL + "[upstreams.cloud]", "upstreams.cloud.url: this key is missing"),
@@ -221,6 +235,16 @@ def test_a_password_where_a_hash_belongs_is_refused_and_not_printed(tmp_path: Pa
     message = message_of(tmp_path, MINIMAL + '[broker.users]\ndev = "hunter2"\n')
     assert "broker.users: 'dev' is not an argon2 hash; make one with: gateway devices hash dev" in message
     assert "hunter2" not in message
+
+
+def test_a_login_is_a_hash_or_a_hash_with_a_role_that_there_is(tmp_path: Path) -> None:
+    hashed = "$argon2id$v=19$m=8,t=1,p=1$bm9zYWx0bm9zYWx0$3M2xxsT7g0kDtX7RFpC2Cw"
+    users = f'[broker.users]\ndev = "{hashed}"\nplug = {{ password = "{hashed}", role = "plug" }}\n'
+    config = read(tmp_path, MINIMAL + users + "[roles.plug]\npreset = 'tasmota'\n")
+    assert [(user.password, user.role) for user in config.broker.users.values()] == [(hashed, None), (hashed, "plug")]
+    message = message_of(tmp_path, MINIMAL + users)
+    assert "gateway.toml: broker.users.plug: there is no role 'plug'; add a section [roles.plug]" in message
+    assert hashed not in message
 
 
 @pytest.mark.parametrize(
