@@ -21,6 +21,7 @@ from gateway.eventlog.log import EventLog
 from gateway.forward.runner import Forwarder
 from gateway.health import wear
 from gateway.health.clocksync import ClockSync, believed, time_service_runs
+from gateway.health.keptsockets import KeptSockets
 from gateway.health.systemd import Notifier
 from gateway.health.watchdog import watch
 from gateway.ingest.ingest import Ingest
@@ -39,10 +40,12 @@ class Gateway:
         """Take over the data directory and build every part; nothing runs yet.
 
         Raises:
-            ConfigError: the data directory cannot be used.
+            ConfigError: the data directory cannot be used, or what systemd hands over.
             LogError: the log cannot be opened.
         """
         self._config = config
+        self._notifier = Notifier()
+        self._kept = KeptSockets(self._notifier)
         clock = SystemClock()
         self._started_s = time.monotonic()
         self._log = EventLog(config.gateway.data_dir, config.log, clock, config.upstreams.keys())
@@ -72,7 +75,6 @@ class Gateway:
             )
             for name, upstream in config.upstreams.items()
         ]
-        self._notifier = Notifier()
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT.
@@ -141,7 +143,7 @@ class Gateway:
 
     async def _run_until(self, stop: asyncio.Event) -> None:
         await self._clock_sync.look()  # before anything is forwarded
-        await self._broker.open()
+        await self._broker.open(self._kept)
         async with (
             control.serve(self._config.gateway.data_dir, self.status, self.books),
             asyncio.TaskGroup() as tasks,

@@ -18,28 +18,31 @@ from gateway.broker import packets
 from gateway.broker.connection import Connection
 from gateway.broker.delivery import Delivery
 from gateway.broker.descriptors import make_room
+from gateway.broker.handshake import Handshakes, TlsServer
+from gateway.broker.listening import BACKLOG, listen
 from gateway.broker.login import Login
-from gateway.broker.reading import ReadBuffer
+from gateway.broker.reading import BufferedReader, ReadBuffer
 from gateway.broker.rights import Identity, Rights
 from gateway.broker.sessions import Sessions
 from gateway.broker.status import BrokerStatus
 from gateway.broker.websocket import WebSocketServer
-from gateway.errors import ConfigError, LogError
+from gateway.errors import LogError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Coroutine
 
     from gateway.broker.config import BrokerConfig, Listen
     from gateway.broker.outbox import Outbox
     from gateway.broker.packets import Connect, Will
     from gateway.eventlog.log import EventLog
+    from gateway.health.keptsockets import KeptSockets
     from gateway.ingest.ingest import Ingest
 
 _SWEEP_INTERVAL_S = 1.0
 _CLOSE_TIMEOUT_S = 2.0
 _KEEP_ALIVE_FACTOR = 1.5
 """MQTT 3.1.1 section 3.1.2.10."""
-_BACKLOG = 1024
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,8 @@ class Broker:
         self._clients: dict[str, Connection] = {}
         self._serving: dict[Connection, asyncio.Task[None]] = {}
         self._servers: list[asyncio.Server] = []
+        self.handshakes = Handshakes(config, time.monotonic)
+        """TLS of the listeners that have it."""
         self.addresses: list[Listen] = []
         """Where it listens; a port 0 in the configuration is replaced by the port the system chose."""
         self._stopping = False
@@ -80,17 +85,17 @@ class Broker:
 
     # --- life ---
 
-    async def open(self) -> None:
-        """Start the session engine and listen.
+    async def open(self, kept: KeptSockets | None = None) -> None:
+        """Start the session engine and listen, on sockets that were `kept` where there are any.
 
         Raises:
-            ConfigError: an address cannot be listened on.
+            ConfigError: an address cannot be listened on, or a kept socket is none of them.
         """
         make_room(self._config.connections_max)
         await self._sessions.open()
         self._ingest.on_committed(self._delivery.deliver)
-        for address in self._config.addresses():
-            self._servers.append(await self._listen(address))
+        for address, listening in await listen(self._config.addresses(), kept):
+            self._servers.append(await self._listen(address, listening))
 
     async def run(self) -> None:
         """Close connections that are silent for too long, until cancelled."""
@@ -112,6 +117,7 @@ class Broker:
         self._stopping = True
         for server in self._servers:
             server.close()
+        self.handshakes.close()
         for connection in list(self._connections):
             connection.close("the gateway stops")
         if self._serving:
@@ -148,6 +154,7 @@ class Broker:
             refused.counts["subscribe"],
             refused.counts["connect"],
             [each._asdict() for each in refused.newest()],
+            self.handshakes.status(),
         )
 
     # --- what connections tell ---
@@ -260,7 +267,7 @@ class Broker:
 
     async def _admit(self, connection: Connection, connect: Connect, client_id: str) -> Connect | None:
         """Check the login and the rights; the CONNECT to go on with, None if the client is turned away."""
-        if not await self._login.admits(connect.username, connect.password):
+        if not await self._login.admits(connect.username, connect.password, connection.certificate_name):
             self._refused_logins += 1
             code = packets.NOT_AUTHORIZED if connect.username is None else packets.BAD_LOGIN
             connection.send(packets.write_connack(code))
@@ -270,7 +277,7 @@ class Broker:
                 extra={"client_id": client_id, "username": connect.username, "peer": connection.peer[0]},
             )
             return None
-        rights = self._rights.of(self._identify(connect, client_id))
+        rights = self._rights.of(self._identify(connect, client_id, connection.certificate_name))
         if self._is_anothers(rights.identity):
             connection.send(packets.write_connack(packets.BAD_CLIENT_ID))
             connection.close(self._rights.refusals.note_client_id(rights))
@@ -290,10 +297,13 @@ class Broker:
         connection.client_id, connection.rights = client_id, rights
         return connect
 
-    def _identify(self, connect: Connect, client_id: str) -> Identity:
-        """Who has logged in; a user name that was not checked is none."""
-        user = self._config.users.get(connect.username) if connect.username is not None else None
-        return Identity(client_id) if user is None else Identity(client_id, connect.username, user.role)
+    def _identify(self, connect: Connect, client_id: str, certified: str | None) -> Identity:
+        """Who has logged in, `certified` by a certificate or by a password; a user name that was not checked is none."""
+        name = certified or connect.username
+        user = self._config.users.get(name) if name is not None else None
+        if user is None:
+            return Identity(client_id, certified)
+        return Identity(client_id, name, user.role)
 
     def _is_anothers(self, identity: Identity) -> bool:
         """Whether the client id is the name of another login, or the session under it is another's."""
@@ -321,32 +331,29 @@ class Broker:
 
     # --- sockets ---
 
-    async def _listen(self, address: Listen) -> asyncio.Server:
+    async def _listen(self, address: Listen, listening: socket.socket) -> asyncio.Server:
         def accept() -> asyncio.BaseProtocol:
-            if len(self._connections) >= self._config.connections_max:
+            if len(self._connections) + len(self.handshakes) >= self._config.connections_max:
                 self._turned_away += 1
                 return _Surplus()
+            return TlsServer(self.handshakes, make, self._read_buffer) if address.has_tls else make()
+
+        def make() -> BufferedReader:
             connection = Connection(self, self._ingest, self._rights, self._config, time.monotonic, self._read_buffer)
             self._accepted += 1
             self._connections.add(connection)
-            if address.scheme == "ws":
+            if address.is_websocket:
                 return WebSocketServer(connection, self._config.packet_bytes_max + 5, self._read_buffer)
             return connection
 
-        try:
-            server = await asyncio.get_running_loop().create_server(
-                accept, address.host, address.port, backlog=_BACKLOG, reuse_address=True
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"broker.listen: cannot listen on {address}: {error.strerror or error}",
-                "Another program may use the port (see: ss -ltnp). Stop it, or write another one into broker.listen.",
-            ) from error
-        port = server.sockets[0].getsockname()[1]
-        self.addresses.append(address._replace(port=port))
+        server = await asyncio.get_running_loop().create_server(accept, sock=listening, backlog=BACKLOG)
+        told = address._replace(port=listening.getsockname()[1])
+        if told not in self.addresses:
+            self.addresses.append(told)
         return server
 
     def _sweep(self, now_s: float) -> None:
+        self.handshakes.sweep()
         for connection in list(self._connections):
             silent_s = now_s - connection.heard_s
             if connection.closing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,12 +36,22 @@ class Notifier:
         """The gateway is on its way out."""
         self._send("STOPPING=1")
 
-    def _send(self, text: str) -> None:
+    def store(self, name: str, kept: socket.socket) -> None:
+        """Have systemd hold `kept` open and hand it to the next process (FileDescriptorStoreMax= of the service)."""
+        # FDPOLL=0: it is not given up for what systemd sees happen on it
+        self._send(f"FDSTORE=1\nFDPOLL=0\nFDNAME={name}", kept.fileno())
+
+    def unstore(self, name: str) -> None:
+        """Have systemd close everything that it holds under `name`."""
+        self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+    def _send(self, text: str, *descriptors: int) -> None:
         if not self._address:
             return
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.setblocking(False)
             try:
-                sender.sendto(text.encode(), self._address)
+                sender.sendmsg([text.encode()], rights, 0, self._address)  # send_fds of Python 3.11 forgets the address
             except OSError:  # systemd is restarting itself, or is not there: the next message finds it
                 return
