@@ -44,6 +44,11 @@ class Card:
         """How many operations were refused."""
         return self._get("failed")
 
+    @property
+    def refuses(self) -> bool:
+        """Whether it was told to, and not healed since."""
+        return self._get("fail_kind") != 0
+
     def delay_syncs(self, delay_ms: float) -> None:
         self._set("sync_delay_us", int(delay_ms * 1000))
 
