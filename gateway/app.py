@@ -22,6 +22,7 @@ from gateway.forward.runner import Forwarder
 from gateway.health import wear
 from gateway.health.clocksync import ClockSync, believed, time_service_runs
 from gateway.health.keptsockets import KeptSockets
+from gateway.health.ration import Ration, keep_renewed
 from gateway.health.systemd import Notifier
 from gateway.health.watchdog import watch
 from gateway.ingest.ingest import Ingest
@@ -36,14 +37,15 @@ logger = logging.getLogger(__name__)
 class Gateway:
     """One gateway process."""
 
-    def __init__(self, config: Config) -> None:
-        """Take over the data directory and build every part; nothing runs yet.
+    def __init__(self, config: Config, ration: Ration | None = None) -> None:
+        """Take over the data directory and build every part; nothing runs yet. The `ration` of log lines is renewed.
 
         Raises:
             ConfigError: the data directory cannot be used, or what systemd hands over.
             LogError: the log cannot be opened.
         """
         self._config = config
+        self._ration = ration or Ration()
         self._notifier = Notifier()
         self._kept = KeptSockets(self._notifier)
         clock = SystemClock()
@@ -153,6 +155,7 @@ class Gateway:
                 tasks.create_task(self._broker.run(), name="broker"),
                 tasks.create_task(self._clock_sync.watch(), name="clock"),
                 tasks.create_task(watch(self._notifier, self._log.beat), name="watchdog"),
+                tasks.create_task(keep_renewed(self._ration), name="ration"),
             ]
             running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwarders]
             addresses = " ".join(str(address) for address in self._broker.addresses)

@@ -12,11 +12,11 @@ from gateway.health import journal
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     settings = read_config(config)
-    journal.set_up(settings.gateway.log_level.upper())
+    ration = journal.set_up(settings.gateway.log_level.upper())
     from gateway.app import Gateway  # noqa: PLC0415 - the other commands need neither amqtt nor the event loop
 
     async def gateway() -> None:
-        await Gateway(settings).run()
+        await Gateway(settings, ration).run()
 
     loop_factory = None
     with contextlib.suppress(ImportError):  # 32-bit machines have no wheel of it, and do without

@@ -10,6 +10,8 @@ import os
 import sys
 from datetime import UTC, datetime
 
+from gateway.health.ration import Ration
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -35,10 +37,13 @@ class FieldsFormatter(logging.Formatter):
         return line
 
 
-def set_up(level: str) -> None:
-    """Send log lines to stderr."""
+def set_up(level: str) -> Ration:
+    """Send log lines to stderr; returns the ration of those that devices cause, which has to be kept renewed."""
     handler = logging.StreamHandler(sys.stderr)
+    ration = Ration()
+    handler.addFilter(ration)
     handler.setFormatter(FieldsFormatter(for_journal="JOURNAL_STREAM" in os.environ))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    return ration
