@@ -12,6 +12,7 @@ _MODULES = (
     "pydantic",
     "sqlite_utils",
     "argon2",
+    "cryptography.x509",
     "typer",
     "rich.table",
     "uvloop",

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import argon2
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-_DEFAULT_PORTS = {"mqtt": 1883, "ws": 8083}
+_DEFAULT_PORTS = {"mqtt": 1883, "ws": 8083, "mqtts": 8883, "wss": 8084}
 _TLS_SCHEMES = ("mqtts", "wss")
+_WEBSOCKET_SCHEMES = ("ws", "wss")
 
 
 class Listen(NamedTuple):
     """One address devices connect to."""
 
     scheme: str
-    """`mqtt` (TCP) or `ws` (WebSocket)."""
+    """`mqtt` (TCP) or `ws` (WebSocket); `mqtts` and `wss` are the same in TLS."""
     host: str
     port: int
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether what is spoken is encrypted."""
+        return self.scheme in _TLS_SCHEMES
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether MQTT comes in WebSocket messages."""
+        return self.scheme in _WEBSOCKET_SCHEMES
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return _is_loopback(self.host)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -27,7 +43,7 @@ class Listen(NamedTuple):
 
 
 def parse_listen(url: str) -> Listen:
-    """Read a listen address such as `mqtt://127.0.0.1:1883` or `ws://[::1]:8083`.
+    """Read a listen address such as `mqtt://127.0.0.1:1883` or `wss://[::]:8084`.
 
     Raises:
         ValueError: it is not one, with what to write instead.
@@ -38,8 +54,6 @@ def parse_listen(url: str) -> Listen:
         (parts.hostname or "").encode("idna")  # raises for a name that no resolver would accept
     except ValueError as error:
         raise ValueError(wrong) from error
-    if parts.scheme in _TLS_SCHEMES:
-        raise ValueError(f"{url!r}: TLS listeners are not there yet; write mqtt:// or ws://")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError(wrong)
     try:
@@ -69,13 +83,45 @@ class UserConfig(BaseModel):
         return value
 
 
+class TlsConfig(BaseModel):
+    """Section `[broker.tls]`: what listeners with TLS show and ask for.
+
+    A file with a relative name is looked up in `$CREDENTIALS_DIRECTORY`, where systemd puts credentials, if it is set.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    certificate: str
+    """PEM file with the certificate that devices are shown, and those between it and the authority they trust."""
+    key: str
+    """PEM file with its private key, without a password."""
+    client_ca: str | None = None
+    """PEM file with the authorities whose certificates devices may show."""
+    client_certificate: Literal["none", "required"] = "none"
+    """Whether a device has to show a certificate; then that is its login, and no password is asked for."""
+    identity: Literal["cn", "san"] = "cn"
+    """What of the certificate is the user name: its common name, or its only alternative name."""
+
+    @model_validator(mode="after")
+    def _authorities_are_named(self) -> Self:
+        if self.client_certificate == "required" and self.client_ca is None:
+            raise ValueError('client_certificate = "required" needs client_ca: the authorities to trust, in a PEM file')
+        return self
+
+
 class BrokerConfig(BaseModel):
     """Where devices connect, who may, and the limits each of them has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     listen: list[str] = Field(default=["mqtt://127.0.0.1:1883"], min_length=1)
-    """Addresses: `mqtt://host:port`, `ws://host:port`."""
+    """Addresses: `mqtt://host:port`, `ws://host:port`; with TLS `mqtts://host:port`, `wss://host:port`."""
+    tls: TlsConfig | None = None
+    """Certificate and key for listeners with TLS."""
+    tls_handshake_timeout_s: float = Field(default=10, gt=0)
+    """Time a TLS handshake may take; `connect_timeout_s` begins after it."""
+    tls_handshakes_max: int = Field(default=1000, ge=1)
+    """TLS handshakes under way at a time; one more, and the one that began first is closed."""
     allow_anonymous: bool = False
     """Whether a client without a user name is let in."""
     users: dict[str, UserConfig] = {}
@@ -121,13 +167,22 @@ class BrokerConfig(BaseModel):
                 raise ValueError(f"{name!r} is not an argon2 hash; make one with: gateway devices hash {name}")
         return users
 
+    @model_validator(mode="after")
+    def _tls_has_a_certificate(self) -> Self:
+        if self.tls is None and any(address.has_tls for address in self.addresses()):
+            raise ValueError(
+                "listen has an address with TLS, which needs a section [broker.tls] with certificate and key; "
+                "`gateway init` makes them"
+            )
+        return self
+
     def addresses(self) -> list[Listen]:
         """`listen`, read."""
         return [parse_listen(url) for url in self.listen]
 
     def is_local(self) -> bool:
         """Whether only this machine can connect."""
-        return all(_is_loopback(address.host) for address in self.addresses())
+        return all(address.is_loopback for address in self.addresses())
 
 
 def _is_loopback(host: str) -> bool:

@@ -78,6 +78,11 @@ class Link(BufferedReader):
             await self._closed.wait()
 
     @property
+    def certificate_name(self) -> str | None:
+        """Who the client is by its certificate; None where it has to show none."""
+        return None if self._transport is None else self._transport.get_extra_info("certificate_name")
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether the client has closed its side, which is not heard of while its socket is not read."""
         if self._transport is None:

@@ -39,8 +39,10 @@ class Login:
         self._seen: dict[str, bytes] = {}
         self._decoy = _HASHER.hash(secrets.token_hex()) if users else ""
 
-    async def admits(self, username: str | None, password: bytes | None) -> bool:
-        """Whether a client with this name and password may connect."""
+    async def admits(self, username: str | None, password: bytes | None, certified: str | None = None) -> bool:
+        """Whether a client with this name and password may connect; if a certificate tells who it is, only as that."""
+        if certified is not None:
+            return username in {None, certified}
         if username is None:
             return self._allow_anonymous
         if not self._users:

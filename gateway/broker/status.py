@@ -40,3 +40,5 @@ class BrokerStatus(NamedTuple):
     """Connections under a client identifier that is another login's."""
     refusals: list[dict[str, object]]
     """Of the clients refused last, newest first: `Refusal`."""
+    tls: dict[str, object] | None
+    """`TlsStatus`; None without TLS."""

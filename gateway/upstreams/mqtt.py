@@ -19,7 +19,7 @@ from gateway.upstreams.mqtt_client import MqttConnection
 from gateway.upstreams.mqtt_session import INFLIGHT_MAX, PACKET_BYTES_MAX, Login, Session
 from gateway.upstreams.mqtt_v5 import Mqtt5
 from gateway.upstreams.mqtt_v311 import Mqtt311
-from gateway.upstreams.secret import read_secret
+from gateway.secret import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -37,7 +37,12 @@ BROKEN = {
     "listen with a bad port": (GATEWAY + '[broker]\nlisten = ["mqtt://a:b"]\n', "broker.listen", "0 to 65535"),
     "listen as text": (GATEWAY + '[broker]\nlisten = "mqtt://127.0.0.1:1883"\n', "broker.listen", "list"),
     "listen empty": (GATEWAY + "[broker]\nlisten = []\n", "broker.listen", "at least 1"),
-    "TLS listener": (GATEWAY + '[broker]\nlisten = ["mqtts://0.0.0.0:8883"]\n', "broker.listen", "write mqtt://"),
+    "TLS without a certificate": (GATEWAY + '[broker]\nlisten = ["mqtts://0.0.0.0"]\n', "broker:", "`gateway init`"),
+    "client certificates of nobody": (
+        GATEWAY + '[broker.tls]\ncertificate = "a"\nkey = "b"\nclient_certificate = "required"\n',
+        "broker.tls",
+        "needs client_ca",
+    ),
     "user without a hash": (
         GATEWAY + '[broker.users]\nalice = "secret"\n',
         "broker.users",

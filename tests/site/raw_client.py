@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from typing import NamedTuple, Self
 
@@ -90,9 +91,15 @@ def acknowledge(kind: int, packet_id: int) -> bytes:
 class RawClient:
     """One connection; a context manager. Whatever is waited for comes within `TIMEOUT_S` or the test fails."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
         self._buffer = b""
+        if tls is not None:
+            try:
+                self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1")
+            except OSError:
+                self.socket.close()
+                raise
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic_core import PydanticUndefined
 
-from gateway.broker.config import BrokerConfig
+from gateway.broker.config import BrokerConfig, TlsConfig
 from gateway.broker.roles import RightsConfig, RoleConfig
 from gateway.config.model import GatewayConfig
 from gateway.eventlog.config import LogConfig
@@ -24,6 +24,7 @@ COMMON = set(UpstreamConfig.model_fields)
 SECTIONS = {
     "[gateway]": (GatewayConfig, set()),
     "[broker]": (BrokerConfig, set()),
+    "[broker.tls]": (TlsConfig, set()),
     "[rights]": (RightsConfig, set()),
     "[roles.NAME]": (RoleConfig, set()),
     "[log]": (LogConfig, set()),
