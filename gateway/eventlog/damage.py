@@ -27,6 +27,8 @@ _DAMAGE_CODES = frozenset(
         sqlite3.SQLITE_TOOBIG,
     }
 )
+OPENING_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What the first statement on a database may raise: SQLite's message may quote a damaged schema, which is no UTF-8."""
 _SHORT_READ = 522
 """SQLITE_IOERR_SHORT_READ: the file ends too early. Every other I/O error is the disk's."""
 _HEADER_BYTES = 100
@@ -47,15 +49,17 @@ class Damaged(LogError):  # noqa: N818 - a state of the file, as its siblings in
         self.inode = inode
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether an error of SQLite tells of bytes that are wrong, and not of a disk that refuses."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:  # raised by Python's own part: text that is not UTF-8
-        return isinstance(error, sqlite3.OperationalError) and "decode" in str(error)
+        return isinstance(error, UnicodeDecodeError | sqlite3.OperationalError) and "decode" in str(error)
     return code == _SHORT_READ or code & 0xFF in _DAMAGE_CODES
 
 
-def translated(error: sqlite3.Error, path: Path, reason: str, hint: str = "", inode: int = 0) -> LogError:
+def translated(
+    error: sqlite3.Error | UnicodeDecodeError, path: Path, reason: str, hint: str = "", inode: int = 0
+) -> LogError:
     """The error of the log that an error of SQLite is: `Damaged`, or a `LogError` with a hint."""
     return Damaged(path, reason, inode) if is_damage(error) else LogError(reason, hint)
 

@@ -63,7 +63,7 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except damage.OPENING_ERRORS as error:
         raise damage.translated(error, path, f"{path} cannot be opened: {error}", hint) from error
     except OSError as error:
         raise LogError(f"{path} has no durable name: {error}", hint) from error
@@ -109,7 +109,7 @@ def connect_reading(path: Path) -> sqlite3.Connection:
             if damage.wal_of(path).exists() and damage.wal_of(path).stat().st_size:
                 raise  # an empty one is left by the attempt, if the disk is full
             return _connect_reading(f"{uri}&immutable=1")
-    except sqlite3.Error as error:
+    except damage.OPENING_ERRORS as error:
         raise damage.translated(
             error,
             path,
@@ -124,7 +124,7 @@ def _connect_reading(uri: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA cache_size = -1000")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the first statement that opens the file
-    except sqlite3.Error:
+    except damage.OPENING_ERRORS:
         connection.close()
         raise
     return connection

@@ -121,3 +121,17 @@ async def test_the_state_tells_which_version_opened_it_last(tmp_path):
     reader = StateReader(state_path_of(tmp_path))
     assert reader.log_id()
     reader.close()
+
+
+async def test_a_schema_that_is_no_text_any_more_is_damage(tmp_path):
+    """SQLite's message quotes it, and Python cannot decode the message."""
+    async with opened(tmp_path) as log:
+        put(log)
+        await log.intake.settled()
+    for path in (newest(tmp_path), state_path_of(tmp_path)):
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"\xdfREATE TABLE", 1))
+    async with opened(tmp_path, recent_bytes_max=0) as log:
+        seq = put(log)
+        await log.intake.settled()
+        await log.mend()
+        assert [event.seq for event in await read_all(log)] == [1, seq]
