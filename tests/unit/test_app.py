@@ -127,6 +127,7 @@ async def test_systemd_is_told_of_the_beginning_and_the_end(tmp_path: Path, monk
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(10):
             async with running(config_of(tmp_path / "data")) as (_, port):
+                assert (await loop.sock_recv(systemd, 1000)).startswith(b"FDSTORE=1\n")
                 assert await loop.sock_recv(systemd, 1000) == (
                     b"READY=1\nSTATUS=listening on mqtt://127.0.0.1:%d" % port
                 )
