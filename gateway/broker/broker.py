@@ -298,7 +298,7 @@ class Broker:
         return connect
 
     def _identify(self, connect: Connect, client_id: str, certified: str | None) -> Identity:
-        """Who has logged in, `certified` by a certificate or by a password; a user name that was not checked is none."""
+        """Who has logged in, by a certificate or a password; a user name that was not checked is none."""
         name = certified or connect.username
         user = self._config.users.get(name) if name is not None else None
         if user is None:
