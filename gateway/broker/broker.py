@@ -45,6 +45,7 @@ _KEEP_ALIVE_FACTOR = 1.5
 """MQTT 3.1.1 section 3.1.2.10."""
 
 logger = logging.getLogger(__name__)
+security = logging.getLogger("gateway.security")
 
 
 class _Surplus(asyncio.Protocol):
@@ -185,9 +186,15 @@ class Broker:
         self._connections.discard(connection)
         if connection.violation:
             self._violations += 1
-            logger.warning(
+            security.warning(
                 "a client broke the protocol; its connection is closed",
-                extra={"client_id": connection.client_id, "peer": connection.peer[0], "reason": connection.violation},
+                extra={
+                    "event": "violation",
+                    "source": connection.peer[0],
+                    "user": connection.rights.identity.username,
+                    "client_id": connection.client_id,
+                    "reason": connection.violation,
+                },
             )
         self._release(connection)
         connect, client_id = connection.connect, connection.client_id
@@ -272,25 +279,31 @@ class Broker:
             code = packets.NOT_AUTHORIZED if connect.username is None else packets.BAD_LOGIN
             connection.send(packets.write_connack(code))
             connection.close("login refused")
-            logger.warning(
+            security.warning(
                 "login refused",
-                extra={"client_id": client_id, "username": connect.username, "peer": connection.peer[0]},
+                extra={
+                    "event": "login refused",
+                    "source": connection.peer[0],
+                    "user": connect.username,
+                    "client_id": client_id,
+                    "reason": "no user name" if connect.username is None else "wrong user name or password",
+                },
             )
             return None
         rights = self._rights.of(self._identify(connect, client_id, connection.certificate_name))
         if self._is_anothers(rights.identity):
             connection.send(packets.write_connack(packets.BAD_CLIENT_ID))
-            connection.close(self._rights.refusals.note_client_id(rights))
+            connection.close(self._rights.refusals.note_client_id(rights, connection.peer[0]))
             return None
         will = connect.will
         if will is not None and not rights.may_publish(will.topic):
-            reason = self._rights.refusals.note(rights, "will", will.topic)
+            reason = self._rights.refusals.note(rights, "will", will.topic, connection.peer[0])
             if not self._rights.drops:
                 connection.send(packets.write_connack(packets.NOT_AUTHORIZED))
                 connection.close(f"may not publish its will to {will.topic[:200]!r}: {reason}")
                 return None
             connect = connect._replace(will=None)
-        await self._take_over(client_id)
+        await self._take_over(client_id, connection.peer[0])
         if connection.closing:
             return None
         self._clients[client_id] = connection
@@ -313,9 +326,20 @@ class Broker:
         owner = older.rights if older is not None else self._delivery.rights(identity.client_id)
         return owner is not None and owner.identity.username != identity.username
 
-    async def _take_over(self, client_id: str) -> None:
-        """Close an older connection of the same client (section 3.1.4)."""
+    async def _take_over(self, client_id: str, source: str) -> None:
+        """Close an older connection of the same client (section 3.1.4); the new one is from `source`."""
         while (older := self._clients.get(client_id)) is not None:
+            if not older.closing:
+                security.info(
+                    "a newer connection takes over a client",
+                    extra={
+                        "event": "takeover",
+                        "source": source,
+                        "user": older.rights.identity.username,
+                        "client_id": client_id,
+                        "reason": f"it was connected from {older.peer[0]}",
+                    },
+                )
             older.close("another connection with the same client identifier took over")
             serving = self._serving.get(older)
             try:

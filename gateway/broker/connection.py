@@ -264,7 +264,7 @@ class Connection(Link):
         """The topic of a PUBLISH, or none if it is refused and the client stays (MQTT 3.1.1 section 3.3.5)."""
         topic = packets.read_topic(raw)
         if not self.rights.may_publish(topic):
-            reason = self._policy.refusals.note(self.rights, "publish", topic)
+            reason = self._policy.refusals.note(self.rights, "publish", topic, self.peer[0])
             if self._policy.drops:
                 return ""
             raise ProtocolViolation(f"may not publish to {topic[:200]!r}: {reason}")
@@ -308,7 +308,7 @@ class Connection(Link):
         if kind == packets.SUBSCRIBE:
             for topic_filter, _ in packets.read_subscribe(body):
                 if not self.rights.may_subscribe(topic_filter):  # the session engine answers so, filter by filter
-                    self._policy.refusals.note(self.rights, "subscribe", topic_filter)
+                    self._policy.refusals.note(self.rights, "subscribe", topic_filter, self.peer[0])
         elif kind == packets.UNSUBSCRIBE:
             packets.read_unsubscribe(body)
         else:

@@ -41,19 +41,20 @@ class Refusals:
         """Messages, filters of subscriptions, wills and client identifiers refused."""
         self._rows: OrderedDict[tuple[str, Action], Refusal] = OrderedDict()
 
-    def note(self, rights: ClientRights, action: Action, topic: str) -> str:
+    def note(self, rights: ClientRights, action: Action, topic: str, source: str = "") -> str:
         """Count a refusal, and log it if it is a client's first, or its 10th, 100th...; returns the reason."""
-        return self._note(rights.identity, action, topic, rights.why_not(topic))
+        return self._note(rights.identity, action, topic, rights.why_not(topic), source)
 
-    def note_client_id(self, rights: ClientRights) -> str:
+    def note_client_id(self, rights: ClientRights, source: str) -> str:
         """The same for a connection under another login's client identifier."""
-        return self._note(rights.identity, "connect", "", "the client identifier belongs to another login")
+        reason = "the client identifier belongs to another login"
+        return self._note(rights.identity, "connect", "", reason, source)
 
     def newest(self) -> list[Refusal]:
         """Of each client the last one, newest first."""
         return list(reversed(self._rows.values()))
 
-    def _note(self, identity: Identity, action: Action, topic: str, reason: str) -> str:
+    def _note(self, identity: Identity, action: Action, topic: str, reason: str, source: str) -> str:
         self.counts[action] += 1
         key = identity.client_id, action
         known = self._rows.pop(key, None)
@@ -67,6 +68,7 @@ class Refusals:
                 "refused for want of a right",
                 extra={
                     "event": f"{action} refused",
+                    "source": source,
                     "client_id": identity.client_id,
                     "user": identity.username,
                     "topic": shown,
