@@ -151,6 +151,7 @@ class EventLog:
             return recent
         if after_seq >= self.head:
             return []
+        await self._upkeep.explain(self.head)  # or a cursor might pass a gap that the books do not know of
         return await self._reading.read(after_seq, self.head, events_max)
 
     async def wait_beyond(self, seq: int) -> None:
@@ -288,7 +289,6 @@ class EventLog:
         Raises:
             LogError: the disk refused; call again.
         """
-        await self._reading.mend_found()
         await self._upkeep.explain(self.head)
         for _ in range(_CATCH_UP_EVENTS_MAX // 10_000):
             if self._messages.behind is None:
@@ -301,7 +301,6 @@ class EventLog:
         Raises:
             LogError: the disk refuses to be read, or to book what is dropped, or a segment cannot be unlinked.
         """
-        await self._reading.mend_found()
         await self._upkeep.retain(self.head, self._kept_from)
 
     def _kept_from(self) -> int:
@@ -315,7 +314,6 @@ class EventLog:
         Raises:
             LogError: the disk refused.
         """
-        await self._reading.mend_found()
         return await self._upkeep.books(self.head)
 
     def status(self) -> LogStatus:

@@ -75,13 +75,14 @@ class Upkeep:
         """Called when a log that was full has room again."""
 
     async def explain(self, head: int) -> None:
-        """Have the ledger say why numbers that some upstream has still to pass have no event; once.
+        """Mend what was found damaged, and book numbers without events that some upstream has still to pass; once.
 
         Raises:
             LogError: the disk refused; call again.
         """
         if self._explained:
             return
+        await self._reading.mend_found()
         after_seq = min((account.seq for account in self._cursors.accounts.values()), default=head)
         last_seq = max(head, self._reading.segments[-1] - 1)
         await self._reading.explain(after_seq, last_seq, self._cursors.missing, self._clock.wall_ns())

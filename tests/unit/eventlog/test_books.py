@@ -131,6 +131,19 @@ async def test_a_segment_that_has_vanished_is_booked_at_the_next_start(tmp_path,
     assert all(row.at_ns > 0 for row in rows)
 
 
+async def test_what_vanished_beside_a_mended_segment_is_booked_before_anybody_reads_on(tmp_path):
+    for _ in range(2):
+        async with opened(tmp_path, recent_bytes_max=0) as log:
+            if log.head == 0:
+                await fill(log, 12)
+            await read_all(log)
+        segment_path_of(tmp_path / "log", firsts(tmp_path)[1]).unlink()
+    async with opened(tmp_path, recent_bytes_max=0) as log:
+        log.advance(CLOUD, 12, forwarded=len(await read_all(log)))
+        line = await only_line(log)
+    assert (line.balances, line.dropped > 0) == (True, True)
+
+
 async def test_a_state_that_was_lost_begins_new_books_and_no_row_is_without_a_time(tmp_path):
     async with opened(tmp_path) as log:
         await fill(log, 10, b"x")
