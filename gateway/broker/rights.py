@@ -1,8 +1,9 @@
 """What a client may publish, subscribe to and be sent. Pure.
 
-A right is a topic filter; nothing is forbidden but what is not granted, and topics that begin with '$' belong to the
-gateway. Patterns become filters by filling in who the client is. A name that could widen a filter ('+', '#', '/', a
-leading '$', U+0000, or nothing at all) fills none: such a pattern grants nothing.
+A right is a topic filter; nothing is forbidden but what is not granted. Topics that begin with '$' belong to the
+gateway: nobody publishes there, and only role `local` may subscribe to them. Patterns become filters by filling in who
+the client is. A name that could widen a filter ('+', '#', '/', a leading '$', U+0000, or nothing at all) fills none:
+such a pattern grants nothing.
 """
 
 from __future__ import annotations
@@ -52,11 +53,13 @@ class ClientRights:
 
     def may_subscribe(self, topic_filter: str) -> bool:
         """Whether all that the valid `topic_filter` matches is granted."""
+        if topic_filter.startswith("$"):
+            return self.role == LOCAL_ROLE and not topic_filter.startswith("$share/")
         return self._subscribe.covers(topic_filter)
 
     def may_receive(self, topic: str) -> bool:
         """Whether the client may be sent what was published to `topic`."""
-        return self._subscribe.matches(topic)
+        return self.role == LOCAL_ROLE or self._subscribe.matches(topic)
 
     def why_not(self, topic: str) -> str:
         """The reason for a refusal, for the operator."""

@@ -12,7 +12,7 @@ from gateway.topics import is_valid_filter
 DEFAULT_ROLE = "default"
 """The rights of section `[rights]`: of every login without a role of its own."""
 LOCAL_ROLE = "local"
-"""Everything but the topics of the gateway."""
+"""Everything but publishing to the topics of the gateway."""
 BUILT_IN_ROLES = (DEFAULT_ROLE, LOCAL_ROLE)
 PLACEHOLDERS = ("{client_id}", "{username}")
 

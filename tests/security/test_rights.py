@@ -162,7 +162,7 @@ def test_wildcards_read_nothing_of_others_and_what_is_ones_own_is_granted_beside
     mallory.ping()
 
 
-def test_the_topics_of_the_gateway_and_shared_subscriptions_are_granted_to_nobody(
+def test_the_topics_of_the_gateway_and_shared_subscriptions_are_granted_to_no_device(
     strict: GatewayProcess, client: Callable[..., RawClient]
 ) -> None:
     before = counted(strict, "refused_subscriptions")
@@ -284,7 +284,7 @@ def test_without_logins_and_rules_everything_on_loopback_is_allowed_but_the_gate
     try:
         with RawClient(gateway.port) as anyone:
             anyone.join("x").publish("sensors/hall", b"1")
-            assert anyone.subscribe(("#", 1), ("$SYS/#", 1)) == [1, REFUSED]
+            assert anyone.subscribe(("#", 1), ("$SYS/#", 1), ("$share/g/#", 1)) == [1, 1, REFUSED]
             anyone.send_and_receive("demo/a", b"2")
             anyone.send(packet(0x30, string("$SYS/forged") + b"3"))
             assert anyone.is_closed()

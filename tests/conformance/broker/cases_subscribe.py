@@ -90,6 +90,17 @@ ANSWERS: list[Case] = [
         [*join("a"), *subscribe("a", ("c", 2), ("a", 0), ("b", 1), ("a/+", 2), ("#", 0)), Alive("a")],
     ),
     case(
+        "a filter of a shared subscription is refused, and the connection lasts",
+        "3.8.4-1 3.8.4-5 3.9.3-2",
+        [*join("a"), send("a", subscribe_packet((f"$share/g/{CASE}", 0))), expect("a", suback(0x80)), Alive("a")],
+    ),
+    case(
+        "one filter of two is refused, the other granted, in their order",
+        "3.8.4-5 3.9.3-1",
+        [*join("a"), send("a", subscribe_packet((f"$share/g/{CASE}", 0), (f"{CASE}/t", 1)))],
+        [expect("a", suback(0x80, 1)), Alive("a")],
+    ),
+    case(
         "many filters in one SUBSCRIBE",
         "3.8.4-4 3.9.3-1",
         [*join("a"), *subscribe("a", *((f"t/{n}", n % 3) for n in range(60))), *join("b"), *tell("b", "t/59", b"x", 2)],

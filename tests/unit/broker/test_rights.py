@@ -74,8 +74,9 @@ def test_without_a_login_everything_is_allowed_on_loopback_but_the_topics_of_the
     assert LOCAL.anonymous_role == "local"
     assert may_publish(LOCAL, Identity("x"), "a", "devices/y/m", "/", "$SYS/x") == [True, True, True, False]
     rights = LOCAL.of(Identity("x"))
-    assert rights.may_subscribe("#")
-    assert not any(map(rights.may_subscribe, ("$SYS/#", "$share/g/a")))
+    assert all(map(rights.may_subscribe, ("#", "$SYS/#")))
+    assert rights.may_receive("$SYS/x")
+    assert not rights.may_subscribe("$share/g/a")
 
 
 def test_without_a_login_a_client_on_the_network_has_what_its_client_id_gives() -> None:
