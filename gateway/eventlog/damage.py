@@ -27,8 +27,8 @@ _DAMAGE_CODES = frozenset(
         sqlite3.SQLITE_TOOBIG,
     }
 )
-OPENING_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What the first statement on a database may raise: SQLite's message may quote a damaged schema, which is no UTF-8."""
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a statement may raise: what SQLite says may quote damaged text, which Python cannot decode."""
 _SHORT_READ = 522
 """SQLITE_IOERR_SHORT_READ: the file ends too early. Every other I/O error is the disk's."""
 _HEADER_BYTES = 100
@@ -125,7 +125,7 @@ def look_over(connection: sqlite3.Connection, path: Path) -> None:
     """
     try:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise translated(error, path, f"{path} is damaged: {error}", "Look at the disk (dmesg).") from error
     if found != "ok":
         raise Damaged(path, f"{path} is damaged: {' '.join(str(found).split())}")

@@ -8,7 +8,6 @@ checksum is wrong; one that was stored by a version without checksums is taken a
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
@@ -16,11 +15,12 @@ from zlib import crc32
 from gateway.errors import LogError
 from gateway.event import LOCAL, Event
 from gateway.eventlog import checksum
-from gateway.eventlog.damage import Damaged, inode_of, translated
+from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, inode_of, translated
 from gateway.eventlog.retention import SegmentFacts
 from gateway.eventlog.segment import connect_reading, first_seq_of, path_of, size_of
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -85,7 +85,7 @@ class SegmentReader:
         except LogError:
             self._db.close()
             raise
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             self._db.close()
             raise self._failed(error) from error
         self._boots: dict[int, tuple[str, int]] = {}
@@ -103,7 +103,7 @@ class SegmentReader:
             rows = self._db.execute(self._read, (first_seq, last_seq, events_max))
             events = self._events(rows, max(first_seq, first_seq_of(self.path)), bytes_max)
             rows.close()  # a statement left open would keep the write-ahead log from being checkpointed
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise self._failed(error) from error
         return events
 
@@ -156,14 +156,14 @@ class SegmentReader:
         """What the segment says of itself and of the log it belongs to."""
         try:
             return dict(self._db.execute("SELECT key, value FROM meta").fetchall())
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise self._failed(error) from error
 
     def bounds(self) -> tuple[int, int] | None:
         """Lowest and highest sequence number in the file; None if it is empty."""
         try:
             low, high = self._db.execute("SELECT min(seq), max(seq) FROM events").fetchone()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise self._failed(error) from error
         return None if low is None else (low, high)
 
@@ -171,7 +171,7 @@ class SegmentReader:
         """The stamps of the last event up to `last_seq`; None if there is none."""
         try:
             row: Stamps | None = self._db.execute(_NEWEST, (last_seq,)).fetchone()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise self._failed(error) from error
         if row is not None and not (type(row[0]) is str and type(row[1]) is type(row[2]) is int):
             raise self.wrong("its last event is not an event")
@@ -195,7 +195,7 @@ class SegmentReader:
         """The error that says what is wrong with this segment."""
         return Damaged(self.path, f"{self.path} is damaged: {what}", self._inode)
 
-    def _failed(self, error: sqlite3.Error) -> LogError:
+    def _failed(self, error: sqlite3.Error | UnicodeDecodeError) -> LogError:
         return translated(error, self.path, f"{self.path} cannot be read: {error}", inode=self._inode)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -105,7 +104,7 @@ def fault(path: Path, table: str) -> str:
             connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()  # noqa: S608 - our own names
     except Damaged as damaged:
         return str(damaged)
-    except sqlite3.Error as error:
+    except damage.SQLITE_ERRORS as error:
         if damage.is_damage(error):
             return f"{path} is damaged: {error}"
         raise damage.translated(error, path, f"{path} cannot be read: {error}") from error

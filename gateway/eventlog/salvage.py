@@ -8,7 +8,6 @@ guess: a row with a value of a wrong type, whose topic is gone, or whose checksu
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from contextlib import closing, suppress
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,11 +16,12 @@ from zlib import crc32
 from gateway.errors import LogError
 from gateway.event import LOCAL, Event
 from gateway.eventlog import checksum, pages, wal
-from gateway.eventlog.damage import wal_of
+from gateway.eventlog.damage import SQLITE_ERRORS, wal_of
 from gateway.eventlog.reader import FLAGS, rows_statement
 from gateway.eventlog.segment import Segment, connect
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
@@ -57,14 +57,14 @@ class Readable(NamedTuple):
 
     def meta(self) -> dict[str, str]:
         """What the segment said of itself, as far as it can be read."""
-        with suppress(sqlite3.Error):
+        with suppress(*SQLITE_ERRORS):
             rows = self.db.execute("SELECT key, value FROM meta").fetchall()
             return {_text(key) or "": _text(value) or "" for key, value in rows}
         return {}
 
     def inbound(self) -> dict[tuple[str, int], int]:
         """The open QoS 2 packet ids, as far as they can be read."""
-        with suppress(sqlite3.Error):
+        with suppress(*SQLITE_ERRORS):
             rows = self.db.execute("SELECT client_id, packet_id, seq FROM inbound").fetchall()
             return {
                 (name, packet_id): seq
@@ -116,7 +116,7 @@ def _rows(
             for row in db.execute(sql, (low, high)):
                 at = row[0] + 1
                 yield row
-        except sqlite3.Error:
+        except SQLITE_ERRORS:
             failures_max -= 1
             if failures_max < 0:
                 return
@@ -140,7 +140,7 @@ def _names(db: sqlite3.Connection, table: str, column: str) -> Names:
         add(key, value)
     index = f"SELECT id, {column} FROM {table} INDEXED BY sqlite_autoindex_{table}_1 ORDER BY {column}"  # noqa: S608
     for sql in (index, f"{index} DESC"):
-        with suppress(sqlite3.Error):
+        with suppress(*SQLITE_ERRORS):
             for key, value in db.execute(sql):
                 add(key, value)
     return found
@@ -198,11 +198,11 @@ def opened(copied: Path, first_seq: int, last_seq: int, first_page: bytes | None
     try:
         _set_root(copied, root)
         db = connect(copied)
-    except (LogError, sqlite3.Error):
+    except (LogError, *SQLITE_ERRORS):
         return None
     try:
         rows_sql = rows_statement(db)
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         db.close()
         return None
     db.text_factory = bytes

@@ -63,7 +63,7 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except damage.OPENING_ERRORS as error:
+    except damage.SQLITE_ERRORS as error:
         raise damage.translated(error, path, f"{path} cannot be opened: {error}", hint) from error
     except OSError as error:
         raise LogError(f"{path} has no durable name: {error}", hint) from error
@@ -109,7 +109,7 @@ def connect_reading(path: Path) -> sqlite3.Connection:
             if damage.wal_of(path).exists() and damage.wal_of(path).stat().st_size:
                 raise  # an empty one is left by the attempt, if the disk is full
             return _connect_reading(f"{uri}&immutable=1")
-    except damage.OPENING_ERRORS as error:
+    except damage.SQLITE_ERRORS as error:
         raise damage.translated(
             error,
             path,
@@ -124,7 +124,7 @@ def _connect_reading(uri: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA cache_size = -1000")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the first statement that opens the file
-    except damage.OPENING_ERRORS:
+    except damage.SQLITE_ERRORS:
         connection.close()
         raise
     return connection
@@ -135,7 +135,7 @@ def readable_inbound(path: Path) -> dict[tuple[str, int], int]:
 
     Without them a QoS 2 message whose release was still to come may be stored twice, if the device sends it again.
     """
-    with suppress(LogError, sqlite3.Error), closing(connect_reading(path)) as connection:
+    with suppress(LogError, *damage.SQLITE_ERRORS), closing(connect_reading(path)) as connection:
         rows = connection.execute("SELECT client_id, packet_id, seq FROM inbound").fetchall()
         return {
             (row[0], row[1]): row[2]
@@ -229,7 +229,7 @@ class Segment:
         try:
             schema.migrate(connection, schema.segment)
             return cls(path, connection)
-        except sqlite3.Error as error:
+        except damage.SQLITE_ERRORS as error:
             connection.close()
             raise damage.translated(error, path, f"{path} is not a usable segment: {error}") from error
         except LogError:
@@ -301,7 +301,7 @@ class Segment:
     def _look(self, sql: str) -> list[Any]:
         try:
             return self._db.execute(sql).fetchall()
-        except sqlite3.Error as error:
+        except damage.SQLITE_ERRORS as error:
             raise damage.translated(
                 error, self.path, f"{self.path} is damaged: {error}", "Look at the disk (dmesg)."
             ) from error

@@ -18,7 +18,7 @@ from gateway.errors import ConfigError
 from gateway.eventlog import losses, schema
 from gateway.eventlog.books import Account
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
-from gateway.eventlog.damage import Damaged, look_over, translated
+from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, look_over, translated
 from gateway.eventlog.reserve import Reserve, refusal, with_reserve
 from gateway.eventlog.retained import Retained
 from gateway.eventlog.segment import connect, connect_reading
@@ -67,7 +67,7 @@ class State:
         self._db = connect(path)
         try:
             schema.migrate(self._db, schema.state)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             self._db.close()
             raise translated(error, path, f"{path} is not a usable state database: {error}") from error
         self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
@@ -242,7 +242,7 @@ class State:
 def _rows(db: sqlite3.Connection, path: Path, sql: str, *values: str) -> list[Any]:
     try:
         return db.execute(sql, values).fetchall()
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise translated(error, path, f"{path} cannot be read: {error}", "Look at the disk (dmesg).") from error
 
 

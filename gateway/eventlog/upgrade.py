@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from gateway.errors import ConfigError
 from gateway.eventlog import schema, state
-from gateway.eventlog.damage import OPENING_ERRORS, wal_of
+from gateway.eventlog.damage import SQLITE_ERRORS, wal_of
 from gateway.eventlog.reader import segments_in
 from gateway.eventlog.segment import path_of
 
@@ -70,5 +70,5 @@ def _look(path: Path, sql: str, value: str) -> list[tuple[object, ...]]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
             return connection.execute(sql, (value,)).fetchall()
-    except OPENING_ERRORS:  # absent, new or damaged: whoever opens it finds out
+    except SQLITE_ERRORS:  # absent, new or damaged: whoever opens it finds out
         return []

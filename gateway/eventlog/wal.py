@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
-from gateway.eventlog.damage import OPENING_ERRORS, is_damage, page_bytes_of, shm_of, wal_of
+from gateway.eventlog.damage import SQLITE_ERRORS, is_damage, page_bytes_of, shm_of, wal_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,7 +153,7 @@ def _last_valid(database: Path) -> int:
                 return int.from_bytes(index.read(_MX_FRAME_AT + 4)[_MX_FRAME_AT:], sys.byteorder)
     except FileNotFoundError:
         return 0
-    except OPENING_ERRORS as error:
+    except SQLITE_ERRORS as error:
         if is_damage(error):  # the database is no database; whoever opens it will find out
             return 0
         raise LogError(f"{database} cannot be read: {error}", "Look at the disk (df, dmesg).") from error

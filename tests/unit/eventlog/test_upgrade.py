@@ -123,13 +123,14 @@ async def test_the_state_tells_which_version_opened_it_last(tmp_path):
     reader.close()
 
 
-async def test_a_schema_that_is_no_text_any_more_is_damage(tmp_path):
-    """SQLite's message quotes it, and Python cannot decode the message."""
+@pytest.mark.parametrize("name", [b"CREATE TABLE", b"payload BLOB", b"boot_id TEXT", b"client_id TEXT"])
+async def test_a_schema_that_is_no_text_any_more_is_damage(tmp_path, name):
+    """SQLite's message or the name of a column quotes it, and Python cannot decode that."""
     async with opened(tmp_path) as log:
         put(log)
         await log.intake.settled()
     for path in (newest(tmp_path), state_path_of(tmp_path)):
-        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"\xdfREATE TABLE", 1))
+        path.write_bytes(path.read_bytes().replace(name, name[:1] + b"\xe1" + name[2:], 1))
     async with opened(tmp_path, recent_bytes_max=0) as log:
         seq = put(log)
         await log.intake.settled()
