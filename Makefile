@@ -7,13 +7,14 @@ PAHO_TESTING ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 PLOTS := .venv-plots
+SUPPLY := .venv-supply
 BIN := $(VENV)/bin
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults fuzz paho run bench bench-all lint clean
+.PHONY: help demo test test-faults fuzz paho run bench bench-all lint lock sbom audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,8 +50,28 @@ lint: $(STAMP) ## ruff, mypy and the import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+lock: $(SUPPLY)/.installed ## write requirements.lock anew: the versions of constraints.txt with the hashes of their files
+	$(SUPPLY)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --build-deps-for wheel \
+	  --constraint constraints.txt --output-file requirements.lock pyproject.toml
+	@sed -i '1i # Made by `make lock`. Everything that is installed, and the hashes that its files may have, for any platform:\n# pip install --require-hashes -r requirements.lock && pip install --no-deps --no-build-isolation .' requirements.lock
+
+sbom: $(SUPPLY)/.installed ## install requirements.lock by its hashes and list what it is: build/sbom.cdx.json (CycloneDX 1.6)
+	rm -rf build/sbom && mkdir -p build
+	$(PYTHON) -m venv build/sbom
+	build/sbom/bin/pip install --quiet --require-hashes -r requirements.lock
+	$(SUPPLY)/bin/cyclonedx-py environment --pyproject pyproject.toml --spec-version 1.6 --output-reproducible \
+	  --output-file build/sbom.cdx.json build/sbom
+
+audit: $(SUPPLY)/.installed ## look for known weaknesses of what requirements.lock names, where the database can be reached
+	@mkdir -p build
+	@$(SUPPLY)/bin/pip-audit --strict --progress-spinner off --require-hashes --disable-pip -r requirements.lock \
+	  >build/audit.txt 2>&1 && cat build/audit.txt || { cat build/audit.txt >&2; \
+	  if grep -qE 'could not be audited|ConnectionError|Timeout|Max retries' build/audit.txt; then \
+	    echo "audit: the database of weaknesses cannot be reached from here, so nothing was looked for" >&2; fi; exit 1; }
+
 clean: ## remove the virtual environment, caches and build output, but no data
-	rm -rf $(VENV) $(PLOTS) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PLOTS) $(SUPPLY) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . \( -path ./.git -o -path ./data \) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
@@ -69,4 +90,10 @@ $(STAMP): pyproject.toml constraints.txt
 $(PLOTS)/.installed: $(STAMP)
 	$(PYTHON) -m venv $(PLOTS)
 	$(PLOTS)/bin/pip install --quiet -c constraints.txt matplotlib
+	@touch $@
+
+# Tools that look at what is installed are kept apart from it.
+$(SUPPLY)/.installed:
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/pip install --quiet pip-tools==7.6.2 cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	@touch $@
