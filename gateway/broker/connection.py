@@ -64,6 +64,7 @@ class Connection(Link):
     __slots__ = (
         "_awaited_bytes",
         "_buffer",
+        "_completed",
         "_config",
         "_front",
         "_held",
@@ -104,7 +105,9 @@ class Connection(Link):
         self._waits_for_reader = False
         self._topics: dict[bytes, str] = {}
         self._taken: list[int] = []
-        """Packet ids the client has acknowledged in the bytes at hand."""
+        """Packet ids the client has acknowledged with PUBACK in the bytes at hand."""
+        self._completed: list[int] = []
+        """The same with PUBCOMP."""
         self.client_id = ""
         self.connect: Connect | None = None
         """Set when the client has been admitted."""
@@ -113,13 +116,12 @@ class Connection(Link):
         self.left_cleanly = False
         """Whether a DISCONNECT came: no will then."""
         self.began_s = self.heard_s = now()
-        """When the connection was made, and when the client was last heard of (monotonic seconds)."""
+        """When the connection was made, and when the client last ended a packet (monotonic seconds)."""
 
     # --- what the socket tells ---
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: handle every whole packet in them, keep the rest."""
-        self.heard_s = self._now()
         if self._buffer or self._held or self._waits_for_room:
             self._buffer += data
             if self._held or self._waits_for_room or len(self._buffer) < self._awaited_bytes:
@@ -132,6 +134,8 @@ class Connection(Link):
         except ProtocolViolation as violation:
             self.violate(str(violation))
             return
+        if rest:
+            self.heard_s = self._now()
         if rest < len(data) and not self.closing:
             self._buffer += data[rest:]
         self._read_buffer.note(self, 0 if self._waits_for_room else len(self._buffer), anew=rest > 0)
@@ -189,12 +193,15 @@ class Connection(Link):
     # --- packets ---
 
     def _go_on(self) -> None:
+        self.heard_s = self._now()  # it could not be heard until now
         self._awaited_bytes = 0
         self.data_received(b"")
 
     def _consume(self, data: bytes) -> int:
         """Handle every whole packet in `data`; returns where the first that has to wait begins."""
         at, size, look_at = 0, len(data), 0
+        if self.connect is None and size and data[0] != packets.CONNECT << 4 and not self.closing:
+            raise ProtocolViolation("the first packet is not CONNECT")
         receipts = bytearray()
         stamp = self._ingest.now()
         try:
@@ -275,15 +282,15 @@ class Connection(Link):
 
     def _handle(self, kind: int, packet: bytes, body: bytes) -> None:
         if self.connect is None:
-            if kind != packets.CONNECT:
-                raise ProtocolViolation("the first packet is not CONNECT")
             self._held = True
             self._front.connecting(self, packets.read_connect(body))
         elif kind == packets.PINGREQ:
             _expect_empty(body)
             self.send(packets.PINGRESP_PACKET)
-        elif kind in {packets.PUBACK, packets.PUBCOMP}:
+        elif kind == packets.PUBACK:
             self._taken.append(packets.read_packet_id(body))
+        elif kind == packets.PUBCOMP:
+            self._completed.append(packets.read_packet_id(body))
         elif kind == packets.PUBREC:
             self._handle_received(packets.read_packet_id(body))
         elif kind == packets.CONNECT:
@@ -296,13 +303,19 @@ class Connection(Link):
         outbox = self._front.outbox(self.client_id)
         if outbox is not None:
             outbox.received(packet_id)
+        else:
+            self.send(packets.write_ack(packets.PUBREL, packet_id))
 
     def _settle_taken(self) -> None:
-        if self._taken:
-            taken, self._taken = self._taken, []
-            outbox = self._front.outbox(self.client_id)
-            if outbox is not None:
-                outbox.acknowledged(*taken)
+        if not (self._taken or self._completed):
+            return
+        taken, self._taken = self._taken, []
+        completed, self._completed = self._completed, []
+        outbox = self._front.outbox(self.client_id)
+        if outbox is not None and taken:
+            outbox.acknowledged(*taken)
+        if outbox is not None and completed:
+            outbox.completed(*completed)
 
     def _handle_control(self, kind: int, packet: bytes, body: bytes) -> None:
         if kind == packets.SUBSCRIBE:

@@ -158,19 +158,29 @@ class Outbox:
         self._write(self._wire)
 
     def acknowledged(self, *packet_ids: int) -> None:
-        """PUBACK or PUBCOMP: the client has them. The window is filled once for all of them."""
+        """PUBACK: the client has them; does not count for QoS 2. The window is filled once for all of them."""
         before = self._held_bytes
         for packet_id in packet_ids:
-            message = self._inflight.pop(packet_id, None)
-            if message is not None:
+            message = self._inflight.get(packet_id)
+            if message is not None and message.qos == 1:
+                del self._inflight[packet_id]
                 self._inflight_bytes -= len(message.payload) + MESSAGE_OVERHEAD_BYTES
         self._account(before)
         self.flush()
 
+    def completed(self, *packet_ids: int) -> None:
+        """PUBCOMP: the ids are free again, as far as PUBREL was sent."""
+        for packet_id in packet_ids:
+            if self._inflight.get(packet_id, self) is None:
+                del self._inflight[packet_id]
+        self.flush()
+
     def received(self, packet_id: int) -> None:
-        """PUBREC: never send the message again; ask the client to release the id."""
+        """PUBREC: never send the message again; ask the client to release the id. Does not count for QoS 1."""
         message = self._inflight.get(packet_id)
         if message is not None:
+            if message.qos == 1:
+                return
             before = self._held_bytes
             self._inflight[packet_id] = None
             self._inflight_bytes -= _size(message)

@@ -77,6 +77,22 @@ def test_a_client_silent_for_one_and_a_half_keep_alives_is_gone_and_its_will_pub
     assert limited.events_on("will/silent")[0].client_id == "silent"
 
 
+def test_a_packet_sent_byte_by_byte_is_no_sign_of_life(limited: GatewayProcess) -> None:
+    with RawClient(limited.port) as client:
+        client.join("dribbling", keep_alive_s=1)
+        client.send(b"\x30\xff\x7f")
+        client.socket.settimeout(0.1)
+
+        def is_closed() -> bool:
+            try:
+                return client.is_closed()
+            except TimeoutError:
+                client.send(b"\0")
+            return False
+
+        wait_for(is_closed, what="the end of a connection with a packet that never ends")
+
+
 def test_a_keep_alive_of_0_is_never_enforced(limited: GatewayProcess) -> None:
     with RawClient(limited.port) as quiet, RawClient(limited.port) as silent:
         quiet.join("quiet", keep_alive_s=0)

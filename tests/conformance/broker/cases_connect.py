@@ -197,6 +197,9 @@ ADMITTED: list[Case] = [
         [*listening(), send("a", connect("a"), connect("a"), publish("after"))],
         [expect("a", connack()), Closed("a"), Fence("s")],
     ),
+    forbidden_first("the header of another packet than CONNECT is enough", "3.1.0-1", b"\x50\x7f"),
+    case("the first byte of another packet than CONNECT is enough", "3.1.0-1", [send("a", b"\xc0"), Closed("a")]),
+    case("the first byte of HTTP is enough", "3.1.0-1", [send("a", b"P"), Closed("a")]),
     case(
         "nothing after DISCONNECT is processed",
         "3.14.4-2",

@@ -9,6 +9,7 @@ from tests.conformance.broker.steps import (
     Case,
     Closed,
     Distinct,
+    Drained,
     Fence,
     Step,
     Vanish,
@@ -29,7 +30,7 @@ from tests.conformance.broker.steps import (
     tell,
     unsubscribe,
 )
-from tests.site.raw_client import PUBCOMP, PUBREC, PUBREL, acknowledge
+from tests.site.raw_client import PUBACK, PUBCOMP, PUBREC, PUBREL, acknowledge
 
 
 def _come_back(who: str = "a", **options: object) -> list[Step]:
@@ -251,6 +252,34 @@ REDELIVERY: list[Case] = [
         [*join("a", clean=False), *subscribe("a", ("t", 2)), *join("b"), *tell("b", "t", b"x", 2)],
         [expect("a", delivery("t", qos=2, name="1")), send("a", Answer(PUBREC, "1"), Answer(PUBREC, "1"))],
         [expect("a", Answer(PUBREL, "1"), Answer(PUBREL, "1")), send("a", Answer(PUBCOMP, "1")), Alive("a")],
+    ),
+    case(
+        "PUBREC of what was never sent is answered with PUBREL",
+        "4.3.3-1",
+        [*join("s"), *subscribe("s", ("t", 2)), send("s", acknowledge(PUBREC, 77))],
+        [expect("s", acknowledge(PUBREL, 77)), Alive("s")],
+    ),
+    *(
+        case(
+            f"{name} does not complete QoS {qos}",
+            f"{covers} 4.4.0-1",
+            [*join("a", clean=False), *subscribe("a", ("t", qos)), *join("b"), *tell("b", "t", b"x", qos)],
+            [expect("a", delivery("t", qos=qos, name="1")), send("a", Answer(kind, "1")), Drained("a"), Vanish("a")],
+            [*_come_back(), expect("a", delivery("t", qos=qos, name="1", duplicate=True))],
+        )
+        for name, kind, qos, covers in (
+            ("PUBACK", PUBACK, 2, "4.3.3-1"),
+            ("PUBCOMP", PUBCOMP, 2, "4.3.3-1"),
+            ("PUBREC", PUBREC, 1, "4.3.2-1"),
+            ("PUBCOMP", PUBCOMP, 1, "4.3.2-1"),
+        )
+    ),
+    case(
+        "PUBACK after PUBREC does not complete QoS 2",
+        "4.3.3-1 4.4.0-1",
+        [*join("a", clean=False), *subscribe("a", ("t", 2)), *join("b"), *tell("b", "t", b"x", 2)],
+        [expect("a", delivery("t", qos=2, name="1")), send("a", Answer(PUBREC, "1")), expect("a", Answer(PUBREL, "1"))],
+        [send("a", Answer(PUBACK, "1")), Alive("a"), Vanish("a"), *_come_back(), expect("a", Answer(PUBREL, "1"))],
     ),
     case(
         "a retained message that was not acknowledged comes again",

@@ -233,10 +233,13 @@ async def test_the_outbox_is_told_of_acknowledgements_and_one_without_deliveries
         def acknowledged(self, *packet_ids: int) -> None:
             told.append(("acknowledged", *packet_ids))
 
+        def completed(self, *packet_ids: int) -> None:
+            told.append(("completed", *packet_ids))
+
     connection.data_received(wire.ack(wire.PUBACK, 1))
     front.outboxes["dev"] = Told()  # type: ignore[assignment]
     connection.data_received(wire.ack(wire.PUBREC, 2) + wire.ack(wire.PUBCOMP, 2) + wire.ack(wire.PUBACK, 3))
-    assert told == [("received", 2), ("acknowledged", 2, 3)]
+    assert told == [("received", 2), ("acknowledged", 3), ("completed", 2)]
     assert not connection.closing
 
 
@@ -252,12 +255,17 @@ async def test_a_connection_without_a_peer_address_is_a_connection_all_the_same(
     assert connection.connect is not None
 
 
-async def test_the_time_of_the_last_byte_is_known_and_its_end_has_a_reason(ingest: Ingest) -> None:
+async def test_the_time_of_the_last_packet_is_known_and_its_end_has_a_reason(ingest: Ingest) -> None:
     now = Now()
     connection, _ = plug(OpenDoor(), ingest, CONFIG, now)
     now.seconds += 7
-    connection.data_received(wire.connect("dev")[:3])
-    assert (connection.began_s, connection.heard_s) == (1000.0, 1007.0)
+    connection.data_received(wire.connect("dev") + wire.PINGREQ_PACKET[:1])
+    now.seconds += 7
+    connection.data_received(wire.PINGREQ_PACKET[1:])
+    assert (connection.began_s, connection.heard_s) == (1000.0, 1014.0)
+    now.seconds += 7
+    connection.data_received(b"\x30\x7f part of a packet")
+    assert connection.heard_s == 1014.0
     connection.connection_lost(ConnectionResetError("reset by peer"))
     assert connection.reason == "connection lost: reset by peer"
 

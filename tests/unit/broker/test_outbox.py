@@ -253,7 +253,8 @@ def test_what_was_not_acknowledged_is_sent_again_as_a_duplicate_before_what_wait
     outbox, socket = attached(subscriber_inflight_max=3)
     deliver(outbox, *range(5), qos=2)
     socket.take()
-    outbox.acknowledged(2)
+    outbox.received(2)
+    outbox.completed(2)
     socket.take()
     outbox.detach()
     deliver(outbox, 5)
@@ -264,7 +265,9 @@ def test_what_was_not_acknowledged_is_sent_again_as_a_duplicate_before_what_wait
         (b"3", 4, True),
     ]
     for packet_id in (1, 3, 4):
-        outbox.acknowledged(packet_id)
+        outbox.received(packet_id)
+    again.take()
+    outbox.completed(1, 3, 4)
     assert [(each.payload, each.qos, each.duplicate) for each in again.deliveries()] == [
         (b"4", 2, False),
         (b"5", 1, False),
@@ -294,10 +297,23 @@ def test_a_received_message_of_qos_2_is_released_and_never_sent_again() -> None:
     assert socket.take() == [(PUBREL, 2, b"\x00\x01")]
     assert outbox.waiting == 1
     outbox.acknowledged(1)
+    assert outbox.waiting == 1
+    outbox.completed(1)
     assert outbox.waiting == 0
     outbox.detach()
     outbox.attach(socket)
     assert not socket.sent
+
+
+@pytest.mark.parametrize(("qos", "wrong"), [(1, "received"), (1, "completed"), (2, "acknowledged"), (2, "completed")])
+def test_an_acknowledgement_of_the_wrong_kind_loses_no_message(qos: int, wrong: str) -> None:
+    outbox, socket = attached()
+    deliver(outbox, 1, qos=qos)
+    socket.take()
+    getattr(outbox, wrong)(1)
+    assert not socket.sent
+    outbox.attach(socket)
+    assert socket.deliveries() == [("t", b"1", qos, 1, False, True)]
 
 
 def test_a_pubrec_for_an_unknown_id_is_answered_so_that_the_client_can_let_go_of_it() -> None:
@@ -369,10 +385,27 @@ class Books(RuleBasedStateMachine):
             packet_id = data.draw(st.sampled_from(sorted(self.in_flight)))
             if data.draw(st.booleans()):
                 self.outbox.received(packet_id)
-            else:
-                del self.in_flight[packet_id]
-                self.acknowledged += 1
-                self.outbox.acknowledged(packet_id)
+                return
+            self.answer_to_the_end(packet_id)
+            del self.in_flight[packet_id]
+            self.acknowledged += 1
+
+    def answer_to_the_end(self, packet_id: int) -> None:
+        message = self.outbox._inflight[packet_id]
+        if message is not None and message.qos == 1:
+            self.outbox.acknowledged(packet_id)
+            return
+        self.outbox.received(packet_id)
+        self.outbox.completed(packet_id)
+
+    @rule(data=st.data())
+    def answer_wrongly(self, data: st.DataObject) -> None:
+        packet_id = data.draw(st.integers(1, 20))
+        message = self.outbox._inflight.get(packet_id)
+        if message is None or message.qos == 2:
+            self.outbox.acknowledged(packet_id)
+        if message is not None:
+            self.outbox.completed(packet_id)
 
     @invariant()
     def no_id_is_used_twice(self) -> None:
