@@ -21,6 +21,7 @@ from gateway.eventlog.log import EventLog
 from gateway.forward.runner import Forwarder
 from gateway.health import wear
 from gateway.health.clocksync import ClockSync, believed, time_service_runs
+from gateway.health.expiry import Expiry
 from gateway.health.keptsockets import KeptSockets
 from gateway.health.ration import Ration, keep_renewed
 from gateway.health.systemd import Notifier
@@ -29,6 +30,7 @@ from gateway.ingest.ingest import Ingest
 from gateway.upstreams import kinds
 
 if TYPE_CHECKING:
+    from gateway.certificates import Certificate
     from gateway.config.model import Config
 
 logger = logging.getLogger(__name__)
@@ -60,26 +62,24 @@ class Gateway:
             self._log.keep_anchor,
             wait_s=config.gateway.clock_wait_s if time_service_runs() else 0,
         )
-        self._forwarders = [
-            Forwarder(
-                name,
+        self._upstreams = {
+            name: kinds.build(
                 upstream,
-                kinds.build(
-                    upstream,
-                    name=name,
-                    gateway_id=config.gateway.id,
-                    log_id=self._log.log_id,
-                    true_time=self._log.boots,
-                ),
-                self._log,
-                clock,
-                ready=self._clock_sync.wait,
+                name=name,
+                gateway_id=config.gateway.id,
+                log_id=self._log.log_id,
+                true_time=self._log.boots,
             )
             for name, upstream in config.upstreams.items()
+        }
+        self._forwarders = [
+            Forwarder(name, upstream, self._upstreams[name], self._log, clock, ready=self._clock_sync.wait)
+            for name, upstream in config.upstreams.items()
         ]
+        self._expiry = Expiry(self._certificates, clock)
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT.
+        """Run until SIGTERM or SIGINT; SIGHUP has certificates read again.
 
         Raises:
             ConfigError: an address cannot be listened on.
@@ -92,6 +92,7 @@ class Gateway:
         rights = Rights(config.rights, config.roles, is_local=config.broker.is_local())
         self._broker = Broker(config.broker, self._log, self._ingest, rights)
         try:
+            loop.add_signal_handler(signal.SIGHUP, self._broker.handshakes.reload)
             await self._run_until(stop)
         finally:
             await self._broker.close()
@@ -133,7 +134,12 @@ class Gateway:
             "wear": None if worn is None else worn._asdict(),
             "broker": self._broker.status()._asdict(),
             "upstreams": upstreams,
+            "certificates": self._expiry.describe(),
         }
+
+    def _certificates(self) -> list[Certificate]:
+        theirs = [each for upstream in self._upstreams.values() for each in kinds.certificates(upstream)]
+        return self._broker.handshakes.certificates + theirs
 
     async def books(self) -> list[dict[str, object]]:
         """What became of every event, by upstream, at one moment; plain JSON values.
@@ -154,6 +160,7 @@ class Gateway:
                 tasks.create_task(self._log.run(), name="log"),
                 tasks.create_task(self._broker.run(), name="broker"),
                 tasks.create_task(self._clock_sync.watch(), name="clock"),
+                tasks.create_task(self._expiry.watch(), name="certificates"),
                 tasks.create_task(watch(self._notifier, self._log.beat), name="watchdog"),
                 tasks.create_task(keep_renewed(self._ration), name="ration"),
             ]

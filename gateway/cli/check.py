@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING
 
 import typer
 
+from gateway.cli import certificates
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.config import load
+
+if TYPE_CHECKING:
+    from gateway.broker.config import BrokerConfig
 
 
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -21,8 +26,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         warnings.append(f"gateway.data_dir: {data_dir} is not writable for this user (uid {os.getuid()})")
     if not settings.upstreams:
         warnings.append("no [upstreams.<name>] section: events are stored and go nowhere")
-    if not settings.broker.users and not settings.broker.allow_anonymous:
-        warnings.append("broker.users is empty and allow_anonymous is false: no device can connect")
+    warnings += _doors(settings.broker) + certificates.verify(settings)
     report = {
         "config": str(load.find(config)),
         "id": settings.gateway.id,
@@ -41,3 +45,26 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         typer.echo(f"  upstream  {name}: {each.type} {each.url}, topics {', '.join(each.topics)}")
     for warning in warnings:
         typer.echo(f"  warning   {warning}")
+
+
+def _doors(broker: BrokerConfig) -> list[str]:
+    """Who cannot come in and should, or the other way round."""
+    warnings = []
+    by_certificate = broker.tls is not None and broker.tls.client_certificate == "required"
+    if not broker.users and not broker.allow_anonymous and not by_certificate:
+        warnings.append("broker.users is empty and allow_anonymous is false: no device can connect")
+    for address in broker.addresses():
+        if address.is_loopback:
+            continue
+        asks_nobody = broker.allow_anonymous and not (address.has_tls and by_certificate)
+        if asks_nobody:
+            warnings.append(
+                f"broker.listen: ANYBODY who reaches {address} may connect without a login, because allow_anonymous is "
+                "true; remove that, or listen on 127.0.0.1"
+            )
+        if not address.has_tls:
+            warnings.append(
+                f"broker.listen: passwords and messages cross the network readable on {address}; "
+                "listen with TLS there (gateway init makes what it takes)"
+            )
+    return warnings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway import control
-from gateway.cli import books, show
+from gateway.cli import books, certificates, show
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.eventlog.history import History
 
@@ -53,6 +53,9 @@ def collect(settings: Config) -> dict[str, Any]:
         return answer
     with History(data_dir) as history:
         facts = {"id": settings.gateway.id, **history.status()}
+    found, errors = certificates.read(settings)
+    facts["certificates"] = certificates.describe(found)
+    facts["certificate_problems"] = [str(error) for error in errors]
     known = {each["name"] for each in facts["upstreams"]}
     for name, upstream in settings.upstreams.items():
         if name not in known:
@@ -88,6 +91,9 @@ def _show(facts: dict[str, Any]) -> None:
         _show_broker(broker)
     for each in facts["upstreams"]:
         _show_upstream(each)
+    certificates.print_all(facts.get("certificates", []))
+    for problem in facts.get("certificate_problems", []):
+        typer.secho(f"certificate {show.plain(problem)}", fg="red")
     if not facts["upstreams"]:
         typer.echo("upstream  none configured: events are stored and go nowhere")
 
@@ -114,10 +120,23 @@ def _show_broker(broker: dict[str, Any]) -> None:
     for key, what in told.items():
         if broker[key]:
             typer.secho(f"          {broker[key]:,} {what}", fg="yellow")
+    if tls := broker["tls"]:
+        _show_tls(tls)
     for each in broker["refusals"][:_REFUSALS_SHOWN_MAX]:
         who = show.plain(each["client_id"]) + (f" (user {show.plain(each['username'])})" if each["username"] else "")
         what = f"{each['action']} {show.plain(each['topic'])}".strip()
         typer.echo(f"          refused {each['times']:,} time(s): {who}: {what}: {show.plain(each['reason'])}")
+
+
+def _show_tls(tls: dict[str, Any]) -> None:
+    if tls["failed"] or tls["given_up"]:
+        typer.secho(
+            f"          {tls['failed']:,} TLS handshake(s) failed and {tls['given_up']:,} given up, the last: "
+            f"{show.plain(tls['last_failure'])}",
+            fg="yellow",
+        )
+    if tls["reload_error"]:
+        typer.secho(f"          certificates not reloaded: {show.plain(tls['reload_error'])}", fg="red")
 
 
 def _show_clock(clock: dict[str, Any]) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.forward.envelope import RECEIVE_TIME, RawEnvelope
 from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
+from gateway.upstreams.tls import ClientTls
 
 if TYPE_CHECKING:
+    from gateway.certificates import Certificate
     from gateway.forward.envelope import TrueTime
     from gateway.forward.upstream import Upstream
 
@@ -33,4 +35,14 @@ def build(
     envelope = RawEnvelope(gateway_id=gateway_id, log_id=log_id, true_time=true_time)
     match config:
         case MqttUpstreamConfig():
-            return MqttUpstream(config, envelope, client_id=f"{gateway_id}-{name}")
+            return MqttUpstream(config, envelope, client_id=f"{gateway_id}-{name}", section=f"upstreams.{name}")
+
+
+def tls_of(config: AnyUpstreamConfig, name: str) -> ClientTls | None:
+    """TLS of the upstream of this name; None if it has none."""
+    return ClientTls(config, f"upstreams.{name}", config.address[0]) if config.tls else None
+
+
+def certificates(upstream: Upstream) -> list[Certificate]:
+    """The certificates that it used for its last connection, the server's among them."""
+    return upstream.certificates if isinstance(upstream, MqttUpstream) else []

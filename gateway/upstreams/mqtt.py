@@ -7,23 +7,25 @@ refuse one. With 3.1.1 it carries none, and what a server drops for its own reas
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from gateway.errors import Blocked, Unreachable
-from gateway.forward.config import UpstreamConfig
+from gateway.errors import Blocked, ConfigError, Unreachable
+from gateway.secret import read_secret
+from gateway.upstreams import tls
 from gateway.upstreams.mqtt_client import MqttConnection
 from gateway.upstreams.mqtt_session import INFLIGHT_MAX, PACKET_BYTES_MAX, Login, Session
 from gateway.upstreams.mqtt_v5 import Mqtt5
 from gateway.upstreams.mqtt_v311 import Mqtt311
-from gateway.secret import read_secret
+from gateway.upstreams.tls import ClientTls, TlsUpstreamConfig
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
+    from gateway.certificates import Certificate
     from gateway.errors import DeliveryError
     from gateway.event import Event
     from gateway.forward.envelope import RawEnvelope
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
-class MqttUpstreamConfig(UpstreamConfig):
+class MqttUpstreamConfig(TlsUpstreamConfig):
     """An `[upstreams.<name>]` section of type mqtt."""
 
     type: Literal["mqtt"] = Field(description="Kind of upstream.")
@@ -51,9 +53,6 @@ class MqttUpstreamConfig(UpstreamConfig):
         default=None,
         description="File with the password, read at each connect. A relative name is looked up in "
         "$CREDENTIALS_DIRECTORY, where systemd puts credentials.",
-    )
-    ca_file: str | None = Field(
-        default=None, description="PEM file with the authorities to trust, for mqtts; the system's by default."
     )
     keep_alive_s: int = Field(default=30, ge=1, le=65_535, description="Silence after which the server is asked.")
     inflight_max: int = Field(
@@ -88,8 +87,8 @@ class MqttUpstreamConfig(UpstreamConfig):
         has_password = self.password is not None or self.password_file is not None
         if has_password and self.username is None:
             raise ValueError("a password needs a username")
-        if self.ca_file is not None and not self.tls:
-            raise ValueError("ca_file needs an mqtts:// url")
+        if self.tls_keys and not self.tls:
+            raise ValueError(f"{self.tls_keys[0]} needs an mqtts:// url")
         return self
 
     @property
@@ -111,9 +110,12 @@ class MqttUpstream:
         config: its section of the configuration.
         envelope: names the events.
         client_id: to log in under, if the configuration names none.
+        section: its name in the configuration.
     """
 
-    def __init__(self, config: MqttUpstreamConfig, envelope: RawEnvelope, *, client_id: str) -> None:
+    def __init__(
+        self, config: MqttUpstreamConfig, envelope: RawEnvelope, *, client_id: str, section: str = "upstreams"
+    ) -> None:
         self._config = config
         self._client_id = config.client_id or client_id
         self._dialect = Mqtt5(envelope) if config.version == "5" else Mqtt311()
@@ -124,6 +126,12 @@ class MqttUpstream:
             keep_alive_s=config.keep_alive_s,
         )
         self._connection: MqttConnection | None = None
+        self._tls = ClientTls(config, section, config.address[0]) if config.tls else None
+
+    @property
+    def certificates(self) -> list[Certificate]:
+        """The certificates of the last connection, the server's among them; none without TLS."""
+        return [] if self._tls is None else self._tls.certificates
 
     @property
     def acknowledged(self) -> int:
@@ -144,14 +152,16 @@ class MqttUpstream:
             connect = self._dialect.connect(login)
         except ValueError as error:
             raise Blocked(f"client_id, username or password cannot be sent: {error}") from error
-        connection = self._connection = MqttConnection(self._dialect, connect, self._limits)
+        examine = None if self._tls is None else self._tls.examine
+        connection = self._connection = MqttConnection(self._dialect, connect, self._limits, examine)
         host, port = self._config.address
+        server_name = None if self._tls is None else self._tls.server_name
         try:
-            await asyncio.get_running_loop().create_connection(lambda: connection, host, port, ssl=context)
-        except ssl.SSLCertVerificationError as error:
-            raise Blocked(f"the server's certificate is not trusted: {error.verify_message}") from error
+            await asyncio.get_running_loop().create_connection(
+                lambda: connection, host, port, ssl=context, server_hostname=server_name
+            )
         except OSError as error:
-            raise Unreachable(f"no connection to {host}:{port}: {error}") from error
+            raise tls.of_error(error, f"no connection to {host}:{port}") from error
         refusal = await connection.ready
         if refusal is not None:
             raise refusal
@@ -184,7 +194,9 @@ class MqttUpstream:
         try:
             if config.password_file is not None:
                 password = read_secret(config.password_file)
-            context = ssl.create_default_context(cafile=config.ca_file) if config.tls else None
-        except (OSError, ssl.SSLError) as error:
-            raise Blocked(f"cannot read password_file or ca_file: {error}") from error
-        return password, context
+        except OSError as error:
+            raise Blocked(f"cannot read password_file: {error}") from error
+        try:
+            return password, None if self._tls is None else self._tls.context()
+        except ConfigError as error:
+            raise tls.unusable(error) from error

@@ -26,6 +26,7 @@ from gateway.upstreams.mqtt_session import (
     PUBACK,
     Session,
 )
+from gateway.upstreams.tls import of_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from gateway.errors import DeliveryError
     from gateway.event import Event
     from gateway.upstreams.mqtt_session import Dialect
+
+    Examine = Callable[[bytes | None], DeliveryError | None]
 
 _WRITE_BYTES = 64 * 1024
 """Packets are joined up to about this size before they are written."""
@@ -57,13 +60,15 @@ class MqttConnection(asyncio.Protocol):
         dialect: version of the protocol.
         connect: the CONNECT packet.
         limits: ours, in force where the server's are wider.
+        examine: looks at the server's certificate (DER) before we log in, with TLS.
     """
 
-    def __init__(self, dialect: Dialect, connect: bytes, limits: Session) -> None:
+    def __init__(self, dialect: Dialect, connect: bytes, limits: Session, examine: Examine | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._dialect = dialect
         self._connect = connect
         self._session = limits
+        self._examine = examine
         self.ready: asyncio.Future[DeliveryError | None] = loop.create_future()
         """Done when the server has answered; None: it has us."""
         self.closed: asyncio.Future[DeliveryError] = loop.create_future()
@@ -121,9 +126,14 @@ class MqttConnection(asyncio.Protocol):
     # --- called by the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Log in."""
+        """Log in, unless it is the wrong server."""
         self._transport = cast("asyncio.Transport", transport)
         self._socket = transport.get_extra_info("socket")
+        tls = transport.get_extra_info("ssl_object")
+        refusal = self._examine(tls.getpeercert(binary_form=True)) if self._examine and tls else None
+        if refusal is not None:
+            self._fail(refusal)
+            return
         self._transport.write(self._connect)
 
     def data_received(self, data: bytes) -> None:
@@ -174,7 +184,8 @@ class MqttConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits."""
         if self._end is None:
-            self._end = Unreachable(f"connection lost: {exc}" if exc else "the server closed the connection")
+            closed = Unreachable("the server closed the connection")
+            self._end = closed if exc is None else of_error(exc, "connection lost")
         if self._timer is not None:
             self._timer.cancel()
         if not self.closed.done():

@@ -6,20 +6,24 @@ import json
 import signal
 import socket
 import ssl
+import threading
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.sync import client
+from websockets.typing import Subprotocol
 
 from tests.site.certificates import SiteCertificates
-from tests.site.gateway_process import GatewayProcess
 from tests.site.ports import free_port, wait_for
-from tests.site.raw_client import RawClient, connect, packet, publish
+from tests.site.raw_client import PUBACK, RawClient, connect, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.site.gateway_process import GatewayProcess
 
     Gateways = Callable[..., GatewayProcess]
 
@@ -67,9 +71,6 @@ def guarded(gateway_at: Gateways, site: SiteCertificates) -> Callable[..., Guard
     return make
 
 
-REQUIRED = {"client_certificate": "required"}
-
-
 def required(site: SiteCertificates, **more: str) -> dict[str, str]:
     return {"client_ca": str(site.ca_path), "client_certificate": "required", **more}
 
@@ -107,3 +108,268 @@ def test_tls_1_2_is_spoken_and_1_1_is_not(guarded: Callable[..., Guarded], site:
     with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
         RawClient(edge.tls_port, one)
     assert "unsupported protocol" in edge.tls()["last_failure"]
+
+
+def test_mqtt_over_wss(guarded: Callable[..., Guarded], site: SiteCertificates) -> None:
+    edge = guarded()
+    with client.connect(
+        f"wss://127.0.0.1:{edge.wss_port}/mqtt", ssl=site.trusting(), subprotocols=[Subprotocol("mqtt")]
+    ) as device:
+        device.send(connect("web"))
+        assert device.recv() == b"\x20\x02\x00\x00"
+        device.send(publish("t/web", b"x", 1, 7))
+        assert device.recv() == b"\x40\x02\x00\x07"
+    assert len(edge.gateway.events_on("t/web")) == 1
+
+
+def test_a_client_that_trusts_another_authority_does_not_connect(
+    guarded: Callable[..., Guarded], tmp_path: Path
+) -> None:
+    edge = guarded()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        RawClient(edge.tls_port, SiteCertificates(tmp_path / "other").trusting())
+    wait_for(lambda: "unknown ca" in edge.tls()["last_failure"], what="the failed handshake is counted")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_shows_no_right_certificate_never_gets_to_connect(
+    guarded: Callable[..., Guarded], site: SiteCertificates, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    edge = guarded("allow_anonymous = true", **required(site))
+    stranger = SiteCertificates(tmp_path / "other")
+    clients = {
+        "none": None,
+        "of another authority": stranger.issue("dev-1"),
+        "expired": site.issue("late", began_days_ago=50, days=20),
+        "not valid yet": site.issue("early", began_days_ago=-10),
+        "of a server": site.server("another-server"),
+        "its own": (stranger.ca_path, write(tmp_path / "own.key", stranger.authority.key)),
+        "with a name of control characters": site.issue("control", common_name="dev\u0007"),
+    }
+    for what, pair in clients.items():
+        context = site.trusting(pair)
+        context.minimum_version = context.maximum_version = version
+        assert refuses(edge.tls_port, context), what
+    assert edge.gateway.status()["broker"]["accepted"] == 0
+    right = site.trusting(site.issue("dev-1"))
+    with RawClient(edge.tls_port, right) as device:
+        device.join("dev-1").ping()
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_the_common_name_is_the_user_and_no_other_name_is_taken(
+    guarded: Callable[..., Guarded], site: SiteCertificates
+) -> None:
+    edge = guarded("allow_anonymous = false", **required(site))
+    context = site.trusting(site.issue("dev-1"))
+    with RawClient(edge.tls_port, context) as device:
+        assert device.connect("dev-1", username="dev-2", password="x")[1] == 4
+        assert device.is_closed()
+    for options in ({}, {"username": "dev-1"}, {"username": "dev-1", "password": "whatever"}):
+        with RawClient(edge.tls_port, context) as device:
+            device.join("dev-1", **options)
+            device.publish("devices/dev-1/t", b"x")
+    with RawClient(edge.tls_port, context) as device:
+        device.join("dev-1")
+        device.send(publish("devices/dev-2/t", b"x", 1, 1))
+        assert device.is_closed()
+    assert edge.gateway.events_on("devices/dev-1/t", 3)
+    with RawClient(edge.port) as plain:  # there the password is asked for, as ever
+        assert plain.connect("dev-1", username="dev-1", password="x")[1] in {4, 5}
+
+
+def test_the_alternative_name_is_the_user_where_the_configuration_says_so(
+    guarded: Callable[..., Guarded], site: SiteCertificates
+) -> None:
+    edge = guarded("allow_anonymous = false", **required(site, identity="san"))
+    with RawClient(edge.tls_port, site.trusting(site.issue("a", alternatives=("dev-7",)))) as device:
+        device.join("x", username="dev-7").publish("devices/dev-7/t", b"x")
+    two = site.issue("b", alternatives=("dev-7", "dev-8"))
+    assert refuses(edge.tls_port, site.trusting(two))
+    assert refuses(edge.tls_port, site.trusting(site.issue("c")))
+
+
+def test_certificates_are_replaced_while_devices_stay_connected(
+    guarded: Callable[..., Guarded], site: SiteCertificates
+) -> None:
+    edge = guarded()
+    process = edge.gateway.process
+    assert process is not None
+    with RawClient(edge.tls_port, site.trusting()) as device:
+        device.join("dev")
+        before = serial(edge, site)
+        site.server(days=10)
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: serial(edge, site) != before, what="the new certificate is shown")
+        device.publish("t/after", b"x")
+        found = {each["what"]: each for each in edge.gateway.status()["certificates"]}
+        assert "expires on" in found["broker.tls.certificate"]["problem"]
+
+        (site.folder / "server.key").write_text("no key", encoding="ascii")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: bool(edge.tls()["reload_error"]), what="the failure is told")
+        assert "broker.tls.key" in edge.tls()["reload_error"]
+        assert "the old ones stay" in edge.gateway.log()
+        device.publish("t/still", b"x")
+        with RawClient(edge.tls_port, site.trusting()) as another:
+            another.join("another").ping()
+
+
+def test_an_authority_that_was_replaced_lets_no_old_certificate_in(
+    guarded: Callable[..., Guarded], site: SiteCertificates, tmp_path: Path
+) -> None:
+    edge = guarded("allow_anonymous = false", **required(site))
+    old = site.trusting(site.issue("dev-1"))
+    with RawClient(edge.tls_port, old) as device:
+        device.join("dev-1")
+        new = SiteCertificates(tmp_path / "new")
+        trusted_before = site.trusting(new.issue("dev-2"))
+        site.ca_path.write_bytes(new.authority.certificate)
+        edge.gateway.process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
+        wait_for(lambda: refuses(edge.tls_port, old), what="the old authority is forgotten")
+        device.ping()
+        with RawClient(edge.tls_port, trusted_before) as another:
+            another.join("dev-2").ping()
+
+
+def serial(edge: Guarded, site: SiteCertificates) -> str:
+    with RawClient(edge.tls_port, site.trusting()) as client:
+        return str(client.socket.getpeercert()["serialNumber"])  # type: ignore[attr-defined]
+
+
+def test_handshakes_that_never_end_are_given_up_and_keep_nobody_out(
+    guarded: Callable[..., Guarded], site: SiteCertificates
+) -> None:
+    edge = guarded("allow_anonymous = true\ntls_handshakes_max = 20\ntls_handshake_timeout_s = 1\nconnections_max = 50")
+    with ExitStack() as open_sockets:
+        for n in range(40):
+            half_open = open_sockets.enter_context(socket.create_connection(("127.0.0.1", edge.tls_port)))
+            half_open.sendall(b"\x16\x03\x01\x02\x00"[: n % 6])
+        with RawClient(edge.tls_port, site.trusting()) as device:
+            device.join("dev").ping()
+        assert edge.tls()["handshaking"] <= 20
+        wait_for(lambda: edge.tls()["given_up"] >= 40, what="all are given up")
+        assert edge.tls()["handshaking"] == 0
+    assert edge.gateway.status()["broker"]["violations"] == 0
+
+
+@pytest.mark.parametrize("data", [connect("plain"), b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" + b"\xff" * 60_000])
+def test_what_is_no_tls_is_closed(guarded: Callable[..., Guarded], site: SiteCertificates, data: bytes) -> None:
+    edge = guarded()
+    with socket.create_connection(("127.0.0.1", edge.tls_port), 10) as stranger, ExitStack() as ended:
+        ended.enter_context(suppress(ConnectionError))
+        stranger.sendall(data)
+        while stranger.recv(1000):
+            pass
+    wait_for(lambda: edge.tls()["handshaking"] == 0)
+    with RawClient(edge.tls_port, site.trusting()) as device:
+        device.join("dev").ping()
+
+
+def test_garbage_after_the_handshake_ends_that_connection_only(
+    guarded: Callable[..., Guarded], site: SiteCertificates
+) -> None:
+    edge = guarded()
+    with RawClient(edge.tls_port, site.trusting()) as good:
+        good.join("good")
+        raw = socket.create_connection(("127.0.0.1", edge.tls_port), 10)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = site.trusting().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65_536))
+        tls.write(connect("bad"))
+        raw.sendall(outgoing.read() + b"\x17\x03\x03\x00\x20" + b"g" * 32)
+        with suppress(ConnectionError):
+            while raw.recv(1000):
+                pass
+        raw.close()
+        good.ping()
+        wait_for(lambda: edge.gateway.status()["broker"]["clients"] == 1, what="the broken connection is gone")
+
+
+def test_a_slow_reader_through_tls_is_not_read_and_loses_nothing(
+    guarded: Callable[..., Guarded], site: SiteCertificates
+) -> None:
+    edge = guarded()
+    with RawClient(edge.tls_port, site.trusting()) as device:
+        device.join("dev")
+        batch = b"".join(publish("t/bulk", b"y" * 1000, 1, n) for n in range(1, 3001))
+        sender = threading.Thread(target=device.socket.sendall, args=(batch,))
+        sender.start()
+        for n in range(1, 3001):
+            assert device.expect(PUBACK).packet_id == n
+        sender.join(10)
+    assert len(edge.gateway.events_on("t/bulk", 3000)) == 3000
+
+
+def problem_of(gateway: GatewayProcess) -> str:
+    done = gateway.command("check")
+    assert (done.returncode, done.stdout) == (1, ""), done.stdout + done.stderr
+    return done.stderr
+
+
+def test_check_tells_by_key_what_is_wrong_with_a_certificate(gateway_at: Gateways, site: SiteCertificates) -> None:
+    site.issue("other", "server")
+    key, certificate = site.folder / "server.key", site.folder / "server.crt"
+    edge = Guarded(gateway_at, site).gateway
+    assert edge.command("check").returncode == 0
+    right = key.read_bytes()
+    key.write_bytes((site.folder / "other.key").read_bytes())
+    assert "broker.tls.key" in (told := problem_of(edge))
+    assert "is not the key of" in told
+    key.write_text("nothing", encoding="ascii")
+    assert "holds no private key" in problem_of(edge)
+    key.unlink()
+    assert "cannot be read: No such file" in problem_of(edge)
+    key.write_bytes(right)
+    certificate.write_text("nothing", encoding="ascii")
+    assert "broker.tls.certificate" in (told := problem_of(edge))
+    assert "holds no certificate" in told
+    certificate.write_text("-----BEGIN CERTIFICATE-----\nMAMC\n-----END CERTIFICATE-----\n", encoding="ascii")
+    assert "broker.tls.certificate" in problem_of(edge)
+    certificate.unlink()
+    assert "broker.tls.certificate" in problem_of(edge)
+
+
+def test_an_expired_certificate_fails_the_check_and_is_told_by_a_gateway_that_goes_on_serving(
+    gateway_at: Gateways, site: SiteCertificates
+) -> None:
+    site.server(began_days_ago=50, days=20)
+    edge = Guarded(gateway_at, site)
+    assert "has expired on" in (told := problem_of(edge.gateway))
+    assert "--renew" in told
+    edge.gateway.start()
+    with RawClient(edge.port) as device:
+        device.join("dev").publish("t/1", b"x")
+    wait_for(lambda: "a certificate needs attention" in edge.gateway.log(), what="it is logged")
+    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+        RawClient(edge.tls_port, site.trusting())
+    while_running = edge.gateway.command("status").stdout
+    edge.gateway.stop()
+    for text in (while_running, edge.gateway.command("status").stdout):
+        assert "certificate broker.tls.certificate" in text
+        assert "expired on" in text
+    assert edge.gateway.command_json("status")["certificates"][0]["days_left"] < 0
+
+
+def test_a_key_is_read_from_where_systemd_puts_credentials(
+    gateway_at: Gateways, site: SiteCertificates, tmp_path: Path
+) -> None:
+    site.server()
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (site.folder / "server.key").rename(credentials / "tls-key")
+    edge = Guarded(gateway_at, site, key="tls-key")
+    assert "$CREDENTIALS_DIRECTORY, which only the service has" in edge.gateway.command("check").stdout
+    edge.gateway.start(env={"CREDENTIALS_DIRECTORY": str(credentials)})
+    with RawClient(edge.tls_port, site.trusting()) as device:
+        device.join("dev").ping()
