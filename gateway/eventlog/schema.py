@@ -22,7 +22,15 @@ ACCOUNT = "upstream, seq, started, forwarded, filtered, quarantined, dropped, lo
 
 
 def migrate(connection: sqlite3.Connection, migrations: Migrations) -> None:
-    """Bring a database to the newest schema; each migration is one transaction."""
+    """Bring a database to the newest schema; each migration is one transaction.
+
+    What has been applied is asked here first: the library stumbles over a damaged table, each time in another way.
+    """
+    ours = {each.name for each in migrations.pending(Database(memory=True))}
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_sqlite_migrations'").fetchone():
+        sql = "SELECT name, migration_set, applied_at FROM _sqlite_migrations WHERE migration_set = ?"
+        if ours <= {row[0] for row in connection.execute(sql, (migrations.name,))}:
+            return
     migrations.apply(Database(connection, use_old_upsert=False))
 
 
@@ -118,4 +126,14 @@ def _state_0004(db: Database) -> None:
             id INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, mono_ns INTEGER NOT NULL, offset_ns INTEGER NOT NULL,
             source TEXT NOT NULL, crc INTEGER NOT NULL
         )"""
+    )
+
+
+@state(name="0005_devices")
+def _state_0005(db: Database) -> None:
+    db.execute(
+        """CREATE TABLE devices (
+            name TEXT PRIMARY KEY, secret_hash TEXT NOT NULL, role TEXT, enabled INTEGER NOT NULL,
+            created_ns INTEGER NOT NULL, rotated_ns INTEGER NOT NULL, crc INTEGER NOT NULL
+        ) WITHOUT ROWID"""
     )

@@ -123,7 +123,7 @@ async def test_the_state_tells_which_version_opened_it_last(tmp_path):
     reader.close()
 
 
-@pytest.mark.parametrize("name", [b"CREATE TABLE", b"payload BLOB", b"boot_id TEXT", b"client_id TEXT"])
+@pytest.mark.parametrize("name", [b"CREATE TABLE", b"payload BLOB", b"boot_id TEXT", b"client_id TEXT", b"applied_at"])
 async def test_a_schema_that_is_no_text_any_more_is_damage(tmp_path, name):
     """SQLite's message or the name of a column quotes it, and Python cannot decode that."""
     async with opened(tmp_path) as log:
