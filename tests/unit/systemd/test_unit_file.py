@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.broker.config import BrokerConfig, TlsConfig
+from gateway.upstreams.mqtt import MqttUpstreamConfig
+
 SYSTEMD_DIR = Path(__file__).parents[3] / "systemd"
 UNIT = SYSTEMD_DIR / "gateway.service"
 EXPOSURE_MAX = 1.5
@@ -40,9 +43,11 @@ def test_sandbox_leaves_little_exposed() -> None:
 
 @needs_systemd_analyze
 def test_systemd_has_no_complaint(tmp_path: Path) -> None:
-    # /opt/gateway is not on the machine that runs the tests; a program that is everywhere takes its place.
-    text, replaced = re.subn(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(encoding="utf-8"))
-    assert replaced == 1
+    # /opt/gateway is not on the machine that runs the tests; a program that is everywhere takes its place. The examples
+    # of credentials hold as well.
+    text = re.sub(r"(?m)^#LoadCredential=", "LoadCredential=", UNIT.read_text(encoding="utf-8"))
+    text, replaced = re.subn(r"(?m)^(Exec\w+)=\S+", r"\1=/bin/true", text)
+    assert replaced == 2
     unit = tmp_path / UNIT.name
     unit.write_text(text, encoding="utf-8")
     verdict = analyze("verify", "--man=no", "--recursive-errors=no", unit)
@@ -67,6 +72,7 @@ def test_systemd_has_no_complaint(tmp_path: Path) -> None:
         "ConfigurationDirectory=gateway",
         "ExecStart=/opt/gateway/.venv/bin/gateway run --config /etc/gateway/gateway.toml",
         "Environment=GATEWAY__GATEWAY__DATA_DIR=%S/gateway",
+        "ExecReload=/bin/kill -HUP $MAINPID",
         "WantedBy=multi-user.target",
     ],
 )
@@ -98,3 +104,19 @@ def test_user_of_the_unit_is_the_one_sysusers_makes() -> None:
     lines = (SYSTEMD_DIR / "gateway.sysusers").read_text(encoding="utf-8").splitlines()
     users = [line.split()[1] for line in lines if line.startswith("u ")]
     assert [f"User={user}" for user in users] == [line for line in directives() if line.startswith("User=")]
+
+
+def test_every_secret_that_the_configuration_can_name_has_an_example_as_a_credential() -> None:
+    text = UNIT.read_text(encoding="utf-8")
+    examples = {line.partition("=")[2].partition(":")[0] for line in text.splitlines() if "LoadCredential=" in line}
+    named = dict(re.findall(r'(password_file|key_file|key) = "([^"]+)"', text))
+    assert set(named.values()) == examples
+    secret = re.compile(r"password|secret|(^|_)key(_|$)")
+    sections = [BrokerConfig, TlsConfig, MqttUpstreamConfig]
+    paths = {
+        name
+        for model in sections
+        for name, field in model.model_fields.items()
+        if secret.search(name) and field.annotation in {str, str | None}
+    }
+    assert paths == set(named)
