@@ -17,6 +17,7 @@ from gateway.eventlog.boots import Boots
 from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
 from gateway.eventlog.cursors import Cursors
 from gateway.eventlog.damage import Damaged
+from gateway.eventlog.devices import Devices
 from gateway.eventlog.mending import Mender
 from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
@@ -107,6 +108,8 @@ class EventLog:
         found = recovery.open_log(self.data_dir, self._config, self._clock)
         self._state, self._writer = found.state, found.writer
         self.log_id = found.log_id
+        self.devices = Devices(self._state, self._write)
+        """Who may log in."""
         self.head = found.head
         missing = losses.missing_in(self._state.losses())
         oldest, now_ns = found.reader.segments[0], self._clock.wall_ns()

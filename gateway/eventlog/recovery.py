@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import __version__
 from gateway.errors import LogError
-from gateway.eventlog import damage, losses, mending, state, upgrade, wal
+from gateway.eventlog import damage, devices, losses, mending, state, upgrade, wal
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
@@ -122,7 +122,9 @@ def _open_state(data_dir: Path, reserve: Reserve, *, has_segments: bool) -> tupl
         opened = _open_whole(path, reserve) if has_segments else State(path, reserve)
     except Damaged as damaged:
         aside = damage.set_aside(path, mending.damaged_folder(data_dir))
-        return State(path, reserve), f"{damaged} (set aside as {aside.name})"
+        anew = State(path, reserve)
+        kept = devices.carry_over(aside, anew)
+        return anew, f"{damaged} (set aside as {aside.name}; devices that may log in: {kept} carried over)"
     return opened, ""
 
 

@@ -54,6 +54,9 @@ def path_of(data_dir: Path) -> Path:
 class State:
     """The writing connection to `state.db`; every method that changes something is durable when it returns."""
 
+    DEVICES = "SELECT name, secret_hash, role, enabled, created_ns, rotated_ns, crc FROM devices"
+    """Rows as `devices` has them."""
+
     def __init__(self, path: Path, reserve: Reserve | None = None) -> None:
         """Open it, or make it.
 
@@ -82,6 +85,7 @@ class State:
         look_over(self._db, self.path)
         self.sessions()
         self.anchors()
+        self.devices()
         self._look("SELECT upstream, seq, reason, quarantined_ns FROM quarantine LIMIT 1")
         accounts = self.accounts()
         numbers = [self.retained_seq(), self.high_water(), *(number for each in accounts.values() for number in each)]
@@ -203,6 +207,18 @@ class State:
         """Store since when the clock of a boot is right; what is beyond the limits of `boots` goes."""
         self._write(_FORGET_ANCHORS, [(ANCHORS_MAX - 1, boot_id, ANCHORS_PER_BOOT_MAX - 2, boot_id)])
         self._write("INSERT INTO anchors VALUES (NULL, ?, ?, ?, ?, ?)", [_anchor_row(boot_id, anchor)])
+
+    def devices(self) -> list[tuple[Any, ...]]:
+        """Who may log in, row by row; `devices.load` knows which of them are what was written."""
+        return self._look(self.DEVICES)
+
+    def keep_device(self, row: tuple[object, ...]) -> None:
+        """Store who may log in, or what has changed of it."""
+        self._write("INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
+
+    def drop_device(self, name: str) -> None:
+        """Forget who may log in."""
+        self._write("DELETE FROM devices WHERE name = ?", [(name,)])
 
     def close(self) -> None:
         """Let go of the file."""
