@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import backup, check, demo, devices, events, repair, run, status, tail
+from gateway.cli import backup, check, demo, devices, events, init, repair, run, status, tail
 from gateway.errors import GatewayError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("status")(status.status)
 app.command("tail")(tail.tail)
@@ -48,6 +49,7 @@ def _options(
 
 def main() -> None:
     """Run the command; an error the gateway raises on purpose is two lines, not a traceback."""
+    os.umask(0o077)  # what devices say, and keys, are not for every user of this machine
     try:
         app()
     except GatewayError as error:
