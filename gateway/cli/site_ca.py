@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -102,20 +101,6 @@ def names_in(certificate: bytes) -> tuple[str, list[str]]:
     except x509.ExtensionNotFound:
         return common[0] if common else "", []
     return common[0] if common else "", [str(each.value) for each in alternatives]
-
-
-def is_signed_by(certificate: bytes, authority: bytes) -> bool:
-    """Whether a certificate was signed by an authority, both in PEM.
-
-    Raises:
-        ValueError: one of them cannot be read.
-    """
-    signer = x509.load_pem_x509_certificate(authority)
-    try:
-        x509.load_pem_x509_certificate(certificate).verify_directly_issued_by(signer)
-    except (ValueError, InvalidSignature):
-        return False
-    return True
 
 
 def _begin(
