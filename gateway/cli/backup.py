@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path  # noqa: TC003 - typer asks for it when the command is declared
 from typing import Annotated
@@ -28,7 +29,11 @@ def backup(
         log_backup.check_empty(folder)
     except ConfigError as error:
         raise typer.BadParameter(f"{error}. {error.hint}") from error
-    copied = log_backup.backup(data_dir, folder, SystemClock().wall_ns())
+    before = os.umask(0o077)  # as `gateway run`: not for every user of this machine
+    try:
+        copied = log_backup.backup(data_dir, folder, SystemClock().wall_ns())
+    finally:
+        os.umask(before)
     if as_json:
         typer.echo(json.dumps({"folder": str(folder), **copied._asdict()}, indent=2))
     else:

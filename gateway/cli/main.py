@@ -49,7 +49,6 @@ def _options(
 
 def main() -> None:
     """Run the command; an error the gateway raises on purpose is two lines, not a traceback."""
-    os.umask(0o077)  # what devices say, and keys, are not for every user of this machine
     try:
         app()
     except GatewayError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 
 from gateway.cli.options import ConfigOption, read_config
 from gateway.health import journal
@@ -11,6 +12,7 @@ from gateway.health import journal
 
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
+    os.umask(0o077)  # what devices say is not for every user of this machine
     settings = read_config(config)
     ration = journal.set_up(settings.gateway.log_level.upper())
     from gateway.app import Gateway  # noqa: PLC0415 - the other commands need neither amqtt nor the event loop

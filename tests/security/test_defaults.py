@@ -70,11 +70,11 @@ def test_it_listens_on_what_it_is_told_and_on_nothing_else(gateway_at: Gateways)
     assert listening == {("127.0.0.1", gateway.port), ("127.0.0.1", gateway.ws_port)}
 
 
-def test_what_it_stores_can_be_read_by_its_own_user_only(gateway_at: Gateways) -> None:
+def test_what_it_stores_and_a_backup_can_be_read_by_its_own_user_only(gateway_at: Gateways, tmp_path: Path) -> None:
     gateway = gateway_at().start()
     with RawClient(gateway.port) as device:
         device.join("device").publish("devices/device/t", b"private")
-    made = [gateway.data_dir, *gateway.data_dir.rglob("*")]
-    assert len(made) > 3
-    for path in made:
+    backup = tmp_path / "backup"
+    assert gateway.command("backup", str(backup)).returncode == 0
+    for path in (*gateway.data_dir.rglob("*"), *backup.rglob("*"), gateway.data_dir, backup):
         assert not stat.S_IMODE(path.lstat().st_mode) & 0o077, path
