@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Ts = TypeVarTuple("Ts")
 
+_READ_EVENTS = 1000
+
 
 class Reading:
     """Whoever reads, looks at or removes segments of a log that is being written."""
@@ -139,6 +141,7 @@ class Reading:
         unknown = losses.without([Span(first, last_seq)], known)
         if not unknown:
             return
+        unknown = losses.without(unknown, [each for span in unknown for each in await self._hidden(span, last_seq)])
         unsure = []
         for part in held.parts(self._folder, self.segments[1:], after_seq, last_seq + 1):
             text = await self._call(part.meta, UNSURE_FROM)
@@ -150,6 +153,19 @@ class Reading:
         await self._in_thread(losses.record, self._state_path, lost, losses.DAMAGED, why, now_ns)
         await self._in_thread(losses.record, self._state_path, gaps, losses.GAP, why, now_ns)
         self._on_missing(0, await self._in_thread(self._missing))
+
+    async def _hidden(self, span: Span, last_seq: int) -> list[Span]:
+        """The events in `span` after all: a damaged tree hides some from `held`; who reads on beyond them notices."""
+        found: list[Span] = []
+        at = span.first - 1
+        while at < span.last and (events := await self.read(at, last_seq, _READ_EVENTS)):
+            for event in events:
+                if found and found[-1].last == event.seq - 1:
+                    found[-1] = Span(found[-1].first, event.seq)
+                else:
+                    found.append(Span(event.seq, event.seq))
+            at = events[-1].seq
+        return found
 
     async def remove(self, first_seqs: Sequence[int]) -> None:
         """Unlink segments, one by one, so that whoever wants to read waits for one at the most.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 from gateway.eventlog.losses import ledger
 from gateway.eventlog.segment import path_of
@@ -40,3 +42,19 @@ async def test_the_segment_that_is_written_is_left_before_it_is_mended(tmp_path)
         await log.intake.settled()
         assert (seq, (await read_all(log))[:-1]) == (201, left)
     assert firsts(tmp_path) == [1, 201]
+
+
+async def test_a_tree_that_hides_events_without_an_error_is_salvaged_before_they_count_as_lost(tmp_path):
+    async with opened(tmp_path, segment_bytes_max=10**6) as log:
+        await fill(log, 40, b"x" * 3000)
+        log._writer.seal()
+    path = path_of(tmp_path / "log", 1)
+    with closing(sqlite3.connect(path)) as db:
+        (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\x0d" + bytes(4095))  # a leaf without a row
+    async with opened(tmp_path, recent_bytes_max=0) as log:
+        await log.mend()
+        assert [event.seq for event in await read_all(log)] == [*range(1, 41)]
+    assert ledger(state_path_of(tmp_path)) == []
