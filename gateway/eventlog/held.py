@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from gateway.eventlog.damage import inode_of, translated
+from gateway.eventlog.damage import Damaged, inode_of, translated
 from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import SALVAGED, last_of
 from gateway.eventlog.segment import connect_reading, path_of
@@ -51,6 +51,8 @@ class Part:
                 found = db.execute(_RUNS if salvaged else _ENDS, {"first": self.first, "last": self.last}).fetchall()
         except sqlite3.Error as error:
             raise translated(error, self.path, f"{self.path} cannot be read: {error}", inode=inode) from error
+        if any((low is None) != (high is None) for low, high in found):
+            raise Damaged(self.path, f"{self.path} is damaged: its tree leads nowhere", inode)
         return [Span(*run) for run in found if run[0] is not None]
 
     def meta(self, key: str) -> str:
