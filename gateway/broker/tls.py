@@ -21,7 +21,7 @@ _KEYS = ("broker.tls.certificate", "broker.tls.key")
 _CA_KEY = "broker.tls.client_ca"
 _SAN_KINDS = {"DNS", "URI", "email"}
 
-logger = logging.getLogger(__name__)
+security = logging.getLogger("gateway.security")
 
 
 class TlsStatus(NamedTuple):
@@ -62,10 +62,15 @@ class ServerTls:
             self.context, self.certificates = load(self._config)
         except ConfigError as error:
             self.reload_error = str(error)
-            logger.error("the certificates were not reloaded; the old ones stay", extra={"reason": str(error)})  # noqa: TRY400
+            security.error(
+                "the certificates were not reloaded; the old ones stay", extra={"event": "reload", "reason": str(error)}
+            )
             return
         self.reload_error = ""
-        logger.info("the certificates were reloaded", extra={"until": self.certificates[0].validity.until_s})
+        security.info(
+            "the certificates were reloaded",
+            extra={"event": "reload", "until": self.certificates[0].validity.until_s},
+        )
 
     def name_of(self, shown: dict[str, Any] | None) -> str | None:
         """Whose the certificate of a client is (as `ssl` reads it); None if it does not name exactly one."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.site.ports import free_port
+from tests.site.ports import free_port, wait_for
 from tests.site.raw_client import RawClient, connect
 from tests.site.service_manager import ServiceManager
 
@@ -119,3 +122,24 @@ def test_a_socket_unit_for_another_address_ends_the_start_with_both_named(
         assert f"mqtt://127.0.0.1:{gateway.port}" in gateway.log()
         assert f"gateway.socket (127.0.0.1 port {listening.getsockname()[1]})" in gateway.log()
     assert "Traceback" not in gateway.log()
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-socket-activate") is None,
+    reason="systemd-socket-activate is not installed (Debian: apt install systemd)",
+)
+def test_sockets_of_a_socket_unit_are_taken_over_from_systemd(gateway_at: Gateways) -> None:
+    gateway = gateway_at(websocket=True)
+    listen = [f"--listen=127.0.0.1:{port}" for port in (gateway.port, gateway.ws_port)]
+    run = [sys.executable, "-m", "gateway", "run", "--config", str(gateway.config_path)]
+    with gateway.log_path.open("ab") as log:  # it starts the gateway when the first device comes
+        gateway.process = subprocess.Popen(["systemd-socket-activate", *listen, *run], stdout=log, stderr=log)
+    wait_for(lambda: gateway.log().count("Listening on") == 2, what="listening on both")
+    with RawClient(gateway.port) as first:
+        assert first.join("first")
+        gateway.wait_ready()
+        assert gateway.status()["broker"]["listen"] == [
+            f"mqtt://127.0.0.1:{gateway.port}",
+            f"ws://127.0.0.1:{gateway.ws_port}",
+        ]
+    assert gateway.stop() == 0

@@ -144,3 +144,15 @@ def test_what_does_not_listen_is_an_error_with_what_to_write(monkeypatch: pytest
 async def test_a_name_that_stands_for_no_address_is_told_by_its_key() -> None:
     with pytest.raises(ConfigError, match=r"broker\.listen: cannot listen on mqtt://no-such-host\.invalid:1"):
         await listen([parse_listen("mqtt://no-such-host.invalid:1")])
+
+
+async def test_a_name_with_two_addresses_is_listened_on_at_both_and_not_twice_at_one() -> None:
+    listening = await listen([parse_listen("mqtt://localhost:0")])
+    try:
+        found = {each.getsockname()[0] for _, each in listening}
+        expected = {each[4][0] for each in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
+        assert found == expected
+        assert len(listening) == len(expected)
+    finally:
+        for _, each in listening:
+            each.close()
