@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_HEARD_TIMEOUT_S = 2.0
 
 
 class Notifier:
@@ -42,8 +45,21 @@ class Notifier:
         self._send(f"FDSTORE=1\nFDPOLL=0\nFDNAME={name}", kept.fileno())
 
     def unstore(self, name: str) -> None:
-        """Have systemd close everything that it holds under `name`."""
+        """Have systemd close everything that it holds under `name`; done on return, unless it takes very long."""
         self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+        self._wait_heard()
+
+    def _wait_heard(self) -> None:
+        """Return when systemd has acted on what was said before (sd_notify_barrier(3))."""
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._send("BARRIER=1", theirs)
+        finally:
+            os.close(theirs)
+        heard = select.poll()
+        heard.register(ours, 0)  # its end, when systemd closes the other one
+        heard.poll(_HEARD_TIMEOUT_S * 1000)
+        os.close(ours)
 
     def _send(self, text: str, *descriptors: int) -> None:
         if not self._address:

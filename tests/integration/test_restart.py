@@ -110,6 +110,19 @@ def test_another_address_in_the_configuration_is_listened_on_and_the_old_one_is_
         RawClient(old)
 
 
+def test_the_same_port_on_another_address_is_free_once_systemd_has_let_go_of_it(
+    gateway_at: Gateways, manager: ServiceManager
+) -> None:
+    gateway = gateway_at()
+    for old, new in (("", ""), ("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")):
+        text = gateway.config_path.read_text(encoding="utf-8").replace(f"mqtt://{old}", f"mqtt://{new}")
+        gateway.config_path.write_text(text, encoding="utf-8")
+        manager.launch(gateway)
+        manager.wait_ready()
+        assert served(gateway.port, "device")
+        assert gateway.stop() == 0
+
+
 def test_a_socket_unit_for_another_address_ends_the_start_with_both_named(
     gateway_at: Gateways, manager: ServiceManager
 ) -> None:

@@ -78,5 +78,7 @@ class ServiceManager:
             elif "FDSTOREREMOVE" in lines:
                 for descriptor in self.stored.pop(lines["FDNAME"], []):
                     os.close(descriptor)
+            elif lines.get("BARRIER") == "1":
+                os.close(descriptors[0])
             elif lines.get("READY") == "1":
                 return

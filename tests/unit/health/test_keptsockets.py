@@ -94,6 +94,7 @@ async def test_what_the_configuration_no_longer_names_is_closed_and_taken_out_of
     systemd: tuple[Notifier, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notifier, reader = systemd
+    monkeypatch.setattr("gateway.health.systemd._HEARD_TIMEOUT_S", 0.01)  # nobody reads before this is over
     with socket.create_server(("127.0.0.1", 0)) as ours, handed_over(monkeypatch, ours, "gateway-listen") as given:
         old = ours.getsockname()
         kept = KeptSockets(notifier, given)
@@ -101,6 +102,9 @@ async def test_what_the_configuration_no_longer_names_is_closed_and_taken_out_of
         ((_, listening),) = await listen([parse_listen("mqtt://127.0.0.1:0")], kept)
     with listening:
         assert heard(reader) == (["FDSTOREREMOVE=1", "FDNAME=gateway-listen"], [])
+        (barrier,), (descriptor,) = heard(reader)
+        os.close(descriptor)
+        assert barrier == "BARRIER=1"
         lines, (descriptor,) = heard(reader)
         os.close(descriptor)
         assert lines[0] == "FDSTORE=1"

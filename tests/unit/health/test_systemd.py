@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,3 +78,20 @@ def test_the_watchdog_is_fed_only_when_systemd_watches_this_process(
     environment: dict[str, str], watchdog_s: float | None
 ) -> None:
     assert Notifier(environment).watchdog_s == watchdog_s
+
+
+def test_what_systemd_shall_let_go_of_is_let_go_of_on_return(systemd: tuple[str, socket.socket]) -> None:
+    name, reader = systemd
+    heard: list[bytes] = []
+
+    def answer() -> None:
+        heard.append(reader.recv(1000))
+        message, (barrier,), _, _ = socket.recv_fds(reader, 1000, 1)
+        heard.append(message)
+        os.close(barrier)
+
+    listener = threading.Thread(target=answer)
+    listener.start()
+    Notifier({"NOTIFY_SOCKET": name}).unstore("gateway-listen")
+    assert heard == [b"FDSTOREREMOVE=1\nFDNAME=gateway-listen", b"BARRIER=1"]
+    listener.join(10)
