@@ -11,18 +11,21 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.broker import packets
+from gateway.broker.admission import Admission
 from gateway.broker.connection import Connection
 from gateway.broker.delivery import Delivery
 from gateway.broker.descriptors import make_room
 from gateway.broker.handshake import Handshakes, TlsServer
+from gateway.broker.limits import House
 from gateway.broker.listening import BACKLOG, listen
-from gateway.broker.login import Login
 from gateway.broker.reading import BufferedReader, ReadBuffer
-from gateway.broker.rights import Identity, Rights
+from gateway.broker.registry import Registry
+from gateway.broker.rights import Rights
 from gateway.broker.sessions import Sessions
 from gateway.broker.status import BrokerStatus
 from gateway.broker.websocket import WebSocketServer
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.broker.config import BrokerConfig, Listen
     from gateway.broker.outbox import Outbox
     from gateway.broker.packets import Connect, Will
+    from gateway.broker.rights import ClientRights
     from gateway.eventlog.log import EventLog
     from gateway.health.keptsockets import KeptSockets
     from gateway.ingest.ingest import Ingest
@@ -48,14 +52,6 @@ logger = logging.getLogger(__name__)
 security = logging.getLogger("gateway.security")
 
 
-class _Surplus(asyncio.Protocol):
-    """A connection beyond `connections_max`."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close it."""
-        transport.close()
-
-
 class Broker:
     """The embedded broker. `open` it, `run` it in the TaskGroup, `close` it."""
 
@@ -67,21 +63,22 @@ class Broker:
         self._read_buffer = ReadBuffer(ingest, max(config.unfinished_bytes_max, config.packet_bytes_max + 5))
         self._delivery = Delivery(config, log.retained)
         self._sessions = Sessions(log, self._delivery)
-        self._login = Login(
-            {name: user.password for name, user in config.users.items()},
-            allow_anonymous=config.allow_anonymous,
-            parallel_max=config.logins_parallel_max,
-        )
+        self.registry = Registry(config.users, log.devices, config.devices_max)
+        """Who may log in."""
+        self.registry.on_change, self.registry.connected = self._expel, self._connected
+        self._admission = Admission(config, self.registry, self._rights, self._owner, time.monotonic)
+        self._house = House(config.connections_max, config.connections_per_address_max)
+        self._over_limits: Counter[str] = Counter()
         self._connections: set[Connection] = set()
         self._clients: dict[str, Connection] = {}
         self._serving: dict[Connection, asyncio.Task[None]] = {}
         self._servers: list[asyncio.Server] = []
-        self.handshakes = Handshakes(config, time.monotonic)
+        self.handshakes = Handshakes(config, time.monotonic, self._house)
         """TLS of the listeners that have it."""
         self.addresses: list[Listen] = []
         """Where it listens; a port 0 in the configuration is replaced by the port the system chose."""
         self._stopping = False
-        self._accepted = self._turned_away = self._refused_logins = self._violations = 0
+        self._accepted = self._violations = 0
         self._wills_dropped = self._wills_bytes = 0
 
     # --- life ---
@@ -104,8 +101,8 @@ class Broker:
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
             self._sweep(time.monotonic())
-            if self._turned_away > turned_away:
-                turned_away = self._turned_away
+            if self._house.turned_away > turned_away:
+                turned_away = self._house.turned_away
                 logger.warning("connections beyond connections_max are closed", extra={"since_start": turned_away})
 
     async def close(self) -> None:
@@ -127,7 +124,7 @@ class Broker:
             connection.abort("the gateway stops")
         for task in list(self._serving.values()):
             task.cancel()
-        self._login.close()
+        self._admission.login.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._sessions.close()
@@ -141,8 +138,8 @@ class Broker:
             len(self._connections),
             len(self._clients),
             self._accepted,
-            self._turned_away,
-            self._refused_logins,
+            self._house.turned_away,
+            self._admission.refused_logins,
             self._violations,
             self._read_buffer.closed,
             self._ingest.waiting,
@@ -156,9 +153,34 @@ class Broker:
             refused.counts["connect"],
             [each._asdict() for each in refused.newest()],
             self.handshakes.status(),
+            self._admission.login.pending,
+            self._count_over_limits(),
         )
 
+    def _count_over_limits(self) -> dict[str, int]:
+        login = self._admission.login
+        return {
+            "connections_max": self._house.made_room,
+            "connections_per_address_max": self._house.over_address,
+            "login_failures_per_minute_max": login.throttled,
+            "logins_pending_max": login.crowded_out,
+            "subscriptions_per_client_max": self._delivery.surplus_filters,
+            **self._over_limits,
+        }
+
     # --- what connections tell ---
+
+    def arrived(self, connection: Connection) -> None:
+        """A socket is open: it may stay, or is one too many."""
+        if why := self._house.enter(connection, connection.peer[0]):
+            connection.abort(why)
+            return
+        self._accepted += 1
+        self._connections.add(connection)
+
+    def over_limit(self, limit: str) -> None:
+        """A client is slowed or closed, because it is over this limit."""
+        self._over_limits[limit] += 1
 
     def connecting(self, connection: Connection, connect: Connect) -> None:
         """A CONNECT came: admit the client, or turn it away."""
@@ -184,6 +206,7 @@ class Broker:
     def closed(self, connection: Connection) -> None:
         """A connection is gone: its will is published, and with a clean session all that was kept for it goes."""
         self._connections.discard(connection)
+        self._house.leave(connection)
         if connection.violation:
             self._violations += 1
             security.warning(
@@ -221,6 +244,17 @@ class Broker:
         self._ingest.accept(client_id, will.topic, will.qos, will.payload, retain=will.retain)
 
     # --- admitting ---
+
+    def _connected(self) -> Counter[str]:
+        """How many connections each user name has."""
+        return Counter(each.rights.identity.username or "" for each in self._connections)
+
+    def _expel(self, name: str) -> None:
+        """The login of this name has changed: whoever is connected by it has to log in again."""
+        self._admission.login.forget(name)
+        for connection in list(self._connections):
+            if connection.rights.identity.username == name:
+                connection.close("its login has changed")
 
     def _serve(self, connection: Connection, client_id: str, work: Coroutine[None, None, None]) -> None:
         task = self._serving[connection] = asyncio.get_running_loop().create_task(
@@ -262,6 +296,7 @@ class Broker:
             return
         connection.send(connack)
         self._delivery.attach(client_id, connection, connection.rights)
+        self._house.admit(connection)
         connection.admit(connect._replace(password=None), client_id)
 
     async def _ask(self, connection: Connection, packet: bytes) -> None:
@@ -274,57 +309,20 @@ class Broker:
 
     async def _admit(self, connection: Connection, connect: Connect, client_id: str) -> Connect | None:
         """Check the login and the rights; the CONNECT to go on with, None if the client is turned away."""
-        if not await self._login.admits(connect.username, connect.password, connection.certificate_name):
-            self._refused_logins += 1
-            code = packets.NOT_AUTHORIZED if connect.username is None else packets.BAD_LOGIN
-            connection.send(packets.write_connack(code))
-            connection.close("login refused")
-            security.warning(
-                "login refused",
-                extra={
-                    "event": "login refused",
-                    "source": connection.peer[0],
-                    "user": connect.username,
-                    "client_id": client_id,
-                    "reason": "no user name" if connect.username is None else "wrong user name or password",
-                },
-            )
+        admitted = await self._admission.examine(connection, connect, client_id)
+        if admitted is None:
             return None
-        rights = self._rights.of(self._identify(connect, client_id, connection.certificate_name))
-        if self._is_anothers(rights.identity):
-            connection.send(packets.write_connack(packets.BAD_CLIENT_ID))
-            connection.close(self._rights.refusals.note_client_id(rights, connection.peer[0]))
-            return None
-        will = connect.will
-        if will is not None and not rights.may_publish(will.topic):
-            reason = self._rights.refusals.note(rights, "will", will.topic, connection.peer[0])
-            if not self._rights.drops:
-                connection.send(packets.write_connack(packets.NOT_AUTHORIZED))
-                connection.close(f"may not publish its will to {will.topic[:200]!r}: {reason}")
-                return None
-            connect = connect._replace(will=None)
         await self._take_over(client_id, connection.peer[0])
         if connection.closing:
             return None
         self._clients[client_id] = connection
-        connection.client_id, connection.rights = client_id, rights
-        return connect
+        connection.client_id = client_id
+        return admitted
 
-    def _identify(self, connect: Connect, client_id: str, certified: str | None) -> Identity:
-        """Who has logged in, by a certificate or a password; a user name that was not checked is none."""
-        name = certified or connect.username
-        user = self._config.users.get(name) if name is not None else None
-        if user is None:
-            return Identity(client_id, certified)
-        return Identity(client_id, name, user.role)
-
-    def _is_anothers(self, identity: Identity) -> bool:
-        """Whether the client id is the name of another login, or the session under it is another's."""
-        if identity.client_id != identity.username and identity.client_id in self._config.users:
-            return True
-        older = self._clients.get(identity.client_id)
-        owner = older.rights if older is not None else self._delivery.rights(identity.client_id)
-        return owner is not None and owner.identity.username != identity.username
+    def _owner(self, client_id: str) -> ClientRights | None:
+        """The rights of whoever has the session under a client identifier."""
+        older = self._clients.get(client_id)
+        return older.rights if older is not None else self._delivery.rights(client_id)
 
     async def _take_over(self, client_id: str, source: str) -> None:
         """Close an older connection of the same client (section 3.1.4); the new one is from `source`."""
@@ -357,15 +355,10 @@ class Broker:
 
     async def _listen(self, address: Listen, listening: socket.socket) -> asyncio.Server:
         def accept() -> asyncio.BaseProtocol:
-            if len(self._connections) + len(self.handshakes) >= self._config.connections_max:
-                self._turned_away += 1
-                return _Surplus()
             return TlsServer(self.handshakes, make, self._read_buffer) if address.has_tls else make()
 
         def make() -> BufferedReader:
             connection = Connection(self, self._ingest, self._rights, self._config, time.monotonic, self._read_buffer)
-            self._accepted += 1
-            self._connections.add(connection)
             if address.is_websocket:
                 return WebSocketServer(connection, self._config.packet_bytes_max + 5, self._read_buffer)
             return connection

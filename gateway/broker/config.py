@@ -127,7 +127,9 @@ class BrokerConfig(BaseModel):
     users: dict[str, UserConfig] = {}
     """User name and argon2 hash of the password; `gateway devices hash NAME` makes the line."""
     connections_max: int = Field(default=8000, ge=1)
-    """Connections in all; one more is closed at once."""
+    """Connections in all; one more is closed at once, unless one that has not logged in can be closed for it."""
+    connections_per_address_max: int = Field(default=2000, ge=1)
+    """Connections from one address, or from one /64 network of IPv6; one more is closed at once."""
     connect_timeout_s: float = Field(default=10, gt=0)
     """Time a connection has from its beginning until it is admitted."""
     packet_bytes_max: int = Field(default=266_240, ge=1024, le=268_435_455)
@@ -136,6 +138,21 @@ class BrokerConfig(BaseModel):
     """Bytes of packets whose rest has not come yet, of all connections; beyond it, who waits longest is closed."""
     logins_parallel_max: int = Field(default=2, ge=1)
     """Password checks at a time; each costs tens of milliseconds and the memory its hash was made with."""
+    logins_pending_max: int = Field(default=500, ge=1)
+    """Logins that wait for a check; beyond it, whoever has most of them loses one. Addresses take turns."""
+    login_failures_per_minute_max: int = Field(default=20, ge=1)
+    """Failed logins of one address; beyond it, its logins are refused unchecked. Beyond it for one name, logins under
+    that name take a second longer, and addresses with a failure of their own are refused."""
+    devices_max: int = Field(default=10_000, ge=0)
+    """Devices that `gateway devices add` may store."""
+    topic_bytes_max: int = Field(default=1024, ge=1, le=65_535)
+    """Length of a topic or filter; a client that uses a longer one is disconnected."""
+    topic_levels_max: int = Field(default=64, ge=1)
+    """Levels of a topic or filter; a client that uses a deeper one is disconnected."""
+    publish_rate_max: int = Field(default=0, ge=0)
+    """Events a second from one connection; beyond it, its socket is not read for a while. 0 is no limit."""
+    subscriptions_per_client_max: int = Field(default=1000, ge=1)
+    """Filters that one client may be subscribed to; one more is answered with 0x80."""
     subscriber_queue_events_max: int = Field(default=10_000, ge=1)
     """Events waiting for one local subscriber at QoS 1 and 2, connected or not."""
     subscriber_queue_bytes_max: int = Field(default=2 * 1024 * 1024, ge=1024)

@@ -6,17 +6,19 @@ they were sent, and a flood of them waits in the socket. A packet that breaks th
 nothing after it is read. PUBACK, PUBREC and PUBCOMP are receipts: `Ingest` hands them out after the COMMIT, and only
 then are they written.
 
-Backpressure both ways: a PUBLISH that finds the log full waits with all that follows it, and its socket is not read
-until there is room; who sends no PUBLISH is served meanwhile. A device that does not read its acknowledgements is not
-read either.
+Backpressure both ways: a PUBLISH that finds the log full, or comes faster than `publish_rate_max`, waits with all that
+follows it, and its socket is not read until there is room; who sends no PUBLISH is served meanwhile. A device that does
+not read its acknowledgements is not read either.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.broker import packets
+from gateway.broker.limits import Pace, over_long
 from gateway.broker.link import Link
 from gateway.broker.rights import NOBODY, Identity
 from gateway.errors import ProtocolViolation
@@ -40,6 +42,14 @@ logger = logging.getLogger(__name__)
 
 class Front(Protocol):
     """Whoever owns the connections."""
+
+    def arrived(self, connection: Connection) -> None:
+        """The socket is open; the connection is closed if it is one too many."""
+        ...
+
+    def over_limit(self, limit: str) -> None:
+        """A client is slowed or closed, because it is over the limit of this name."""
+        ...
 
     def connecting(self, connection: Connection, connect: Connect) -> None:
         """A CONNECT came; the connection is held until `admit` or `close`."""
@@ -70,6 +80,7 @@ class Connection(Link):
         "_held",
         "_ingest",
         "_now",
+        "_pace",
         "_policy",
         "_taken",
         "_topics",
@@ -108,6 +119,7 @@ class Connection(Link):
         """Packet ids the client has acknowledged with PUBACK in the bytes at hand."""
         self._completed: list[int] = []
         """The same with PUBCOMP."""
+        self._pace: Pace | None = None
         self.client_id = ""
         self.connect: Connect | None = None
         """Set when the client has been admitted."""
@@ -119,6 +131,11 @@ class Connection(Link):
         """When the connection was made, and when the client last ended a packet (monotonic seconds)."""
 
     # --- what the socket tells ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        super().connection_made(transport)
+        self._front.arrived(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: handle every whole packet in them, keep the rest."""
@@ -169,6 +186,8 @@ class Connection(Link):
         self.client_id = client_id
         if self.rights is NOBODY:
             self.rights = self._policy.of(Identity(client_id))
+        if self._config.publish_rate_max:
+            self._pace = Pace(self._config.publish_rate_max, self._now)
         self._held = False
         self._go_on()
 
@@ -181,13 +200,13 @@ class Connection(Link):
     """A receipt is the acknowledgement to write."""
 
     def relieve(self) -> None:
-        """There is room in the log again: handle what had to wait, then read on."""
+        """There is room again: handle what had to wait, then read on."""
         self._waits_for_room = False
         self._go_on()
 
     @property
     def is_held_up(self) -> bool:
-        """Whether the client is not heard because the log is full, which is not the client's fault."""
+        """Whether the client is not heard because the log is full, or because it brings too much."""
         return self._waits_for_room
 
     # --- packets ---
@@ -200,8 +219,7 @@ class Connection(Link):
     def _consume(self, data: bytes) -> int:
         """Handle every whole packet in `data`; returns where the first that has to wait begins."""
         at, size, look_at = 0, len(data), 0
-        if self.connect is None and size and data[0] != packets.CONNECT << 4 and not self.closing:
-            raise ProtocolViolation("the first packet is not CONNECT")
+        self._check_first(data)
         receipts = bytearray()
         stamp = self._ingest.now()
         try:
@@ -219,6 +237,8 @@ class Connection(Link):
                     self._awaited_bytes = end - at
                     break
                 if kind == packets.PUBLISH and self.connect is not None:
+                    if self._pace is not None and self._is_too_fast(self._pace):
+                        break
                     receipts += self._publish(stamp, flags, data, start, end)
                 elif kind == packets.PUBREL and self.connect is not None:
                     receipts += self._release(data[start:end])
@@ -230,6 +250,10 @@ class Connection(Link):
                 self._ingest.ask_receipt(self, receipts)
             self._settle_taken()
         return at
+
+    def _check_first(self, data: bytes) -> None:
+        if self.connect is None and data and data[0] != packets.CONNECT << 4 and not self.closing:
+            raise ProtocolViolation("the first packet is not CONNECT")
 
     def _publish(self, stamp: tuple[int, int], flags: int, data: bytes, start: int, end: int) -> bytes:
         """Take a message in; returns the receipt that is due when it is on disk."""
@@ -270,6 +294,7 @@ class Connection(Link):
     def _admit_topic(self, raw: bytes) -> str:
         """The topic of a PUBLISH, or none if it is refused and the client stays (MQTT 3.1.1 section 3.3.5)."""
         topic = packets.read_topic(raw)
+        self._check_length(raw)
         if not self.rights.may_publish(topic):
             reason = self._policy.refusals.note(self.rights, "publish", topic, self.peer[0])
             if self._policy.drops:
@@ -279,6 +304,11 @@ class Connection(Link):
             self._topics.clear()
         self._topics[raw] = topic
         return topic
+
+    def _check_length(self, topic: bytes) -> None:
+        if why := over_long(topic, self._config):
+            self._front.over_limit(why.limit)
+            raise ProtocolViolation(why.reason)
 
     def _handle(self, kind: int, packet: bytes, body: bytes) -> None:
         if self.connect is None:
@@ -320,6 +350,7 @@ class Connection(Link):
     def _handle_control(self, kind: int, packet: bytes, body: bytes) -> None:
         if kind == packets.SUBSCRIBE:
             for topic_filter, _ in packets.read_subscribe(body):
+                self._check_length(topic_filter.encode())
                 if not self.rights.may_subscribe(topic_filter):  # the session engine answers so, filter by filter
                     self._policy.refusals.note(self.rights, "subscribe", topic_filter, self.peer[0])
         elif kind == packets.UNSUBSCRIBE:
@@ -341,6 +372,15 @@ class Connection(Link):
         self._waits_for_room = True
         self._ingest.wait_for_room(self)
         return True
+
+    def _is_too_fast(self, pace: Pace) -> bool:
+        """Whether a PUBLISH comes too early; it is looked at again when there is room for it."""
+        wait_s = pace.take()
+        if wait_s:
+            self._waits_for_room = True
+            self._front.over_limit("publish_rate_max")
+            asyncio.get_running_loop().call_later(wait_s, self.relieve)
+        return wait_s > 0
 
     def _steer(self) -> None:
         """Read from the socket or not, by what is full at the moment."""

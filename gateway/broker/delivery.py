@@ -41,6 +41,8 @@ class Delivery:
         """Of sessions whose client was here since the start; the others' messages are looked at when it comes."""
         self._targets: dict[str, list[tuple[Outbox, int]]] = {}
         self._owing: set[Outbox] = set()
+        self.surplus_filters = 0
+        """Filters refused because their client had too many."""
         self.allowance = Allowance(config.subscribers_bytes_max)
         """What all subscribers hold back, and what was given up."""
 
@@ -55,7 +57,12 @@ class Delivery:
     def may_subscribe(self, client_id: str, topic_filter: str) -> bool:
         """Whether a client has the right to all that the filter matches."""
         rights = self._rights.get(client_id)
-        return rights is None or rights.may_subscribe(topic_filter)
+        if rights is not None and not rights.may_subscribe(topic_filter):
+            return False
+        filters = self.subscriptions(client_id)
+        has_room = topic_filter in filters or len(filters) < self._config.subscriptions_per_client_max
+        self.surplus_filters += not has_room
+        return has_room
 
     def subscribe(self, client_id: str, topic_filter: str, qos: int) -> None:
         """Add a subscription, or replace the one with the same filter."""

@@ -15,6 +15,7 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from gateway.broker.limits import House
 from gateway.broker.reading import BufferedReader
 from gateway.broker.tls import ServerTls, TlsStatus
 from gateway.errors import ConfigError
@@ -40,12 +41,14 @@ class Handshakes:
     Args:
         config: of the broker.
         now: monotonic seconds.
+        house: where they count as connections.
 
     Raises:
         ConfigError: a file of certificates or keys is missing or cannot be used.
     """
 
-    def __init__(self, config: BrokerConfig, now: Callable[[], float]) -> None:
+    def __init__(self, config: BrokerConfig, now: Callable[[], float], house: House | None = None) -> None:
+        self._house = house or House(config.connections_max, config.connections_per_address_max)
         self.tls = None if config.tls is None else ServerTls(config.tls)
         """What is shown and asked for; None without TLS."""
         self._at_once_max = config.tls_handshakes_max
@@ -60,7 +63,10 @@ class Handshakes:
         return len(self._under_way)
 
     def begin(self, server: TlsServer) -> None:
-        """One more; the oldest is given up if that is too many."""
+        """One more, if there is room for a connection; the oldest is given up if that is too many."""
+        if why := self._house.enter(server, server.peer):
+            server.abort(why)
+            return
         self._under_way[server] = self._now()
         if len(self._under_way) > self._at_once_max:
             self._give_up(next(iter(self._under_way)), "too many handshakes were under way")
@@ -68,6 +74,7 @@ class Handshakes:
     def over(self, server: TlsServer) -> None:
         """A handshake has ended, well or not."""
         self._under_way.pop(server, None)
+        self._house.leave(server)
 
     def note_failure(self, reason: str, peer: str) -> None:
         """A handshake ended without a connection."""

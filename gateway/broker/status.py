@@ -42,3 +42,8 @@ class BrokerStatus(NamedTuple):
     """Of the clients refused last, newest first: `Refusal`."""
     tls: dict[str, object] | None
     """`TlsStatus`; None without TLS."""
+    logins_pending: int
+    """Logins that wait for a check."""
+    over_limits: dict[str, int]
+    """How often clients were slowed, refused or closed at a limit, by its key; at `connections_max`: those that had not
+    logged in and were closed to make room."""

@@ -61,6 +61,13 @@ class OpenDoor:
         self.controls: list[bytes] = []
         self.outboxes: dict[str, Outbox] = {}
         self.gone: list[Connection] = []
+        self.over_limits: list[str] = []
+
+    def arrived(self, connection: Connection) -> None:
+        pass
+
+    def over_limit(self, limit: str) -> None:
+        self.over_limits.append(limit)
 
     def connecting(self, connection: Connection, connect: Connect) -> None:
         self.connects.append(connect)

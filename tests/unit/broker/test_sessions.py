@@ -243,7 +243,10 @@ async def test_a_publish_after_a_subscribe_finds_the_subscription(site: Site) ->
         assert (await device.delivery()).topic == f"echo/{number}"
 
 
-async def test_a_flood_of_subscriptions_waits_in_the_socket_and_not_in_memory(site: Site) -> None:
+async def test_a_flood_of_subscriptions_waits_in_the_socket_and_not_in_memory(
+    site_at: Callable[..., Awaitable[Site]],
+) -> None:
+    site = await site_at(topic_bytes_max=65_535)
     device = await site.connect(clean=False)
     count = 300
     with held_state(site.data_dir):
