@@ -23,6 +23,7 @@ from gateway.broker.descriptors import make_room
 from gateway.broker.handshake import Handshakes, TlsServer
 from gateway.broker.limits import House
 from gateway.broker.listening import BACKLOG, listen
+from gateway.broker.queues import Queues
 from gateway.broker.reading import BufferedReader, ReadBuffer
 from gateway.broker.registry import Registry
 from gateway.broker.rights import Rights
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 _SWEEP_INTERVAL_S = 1.0
 _CLOSE_TIMEOUT_S = 2.0
+_REFILL_WAIT_S = 0.5
+"""How long clients are kept waiting at start until sessions have what they are owed."""
+_AGE_INTERVAL_S = 60.0
 _KEEP_ALIVE_FACTOR = 1.5
 """MQTT 3.1.1 section 3.1.2.10."""
 
@@ -62,7 +66,8 @@ class Broker:
         self._rights = rights or Rights(is_local=config.is_local())
         self._read_buffer = ReadBuffer(ingest, max(config.unfinished_bytes_max, config.packet_bytes_max + 5))
         self._delivery = Delivery(config, log.retained)
-        self._sessions = Sessions(log, self._delivery)
+        self._queues = Queues(log, self._delivery)
+        self._sessions = Sessions(log, self._delivery, self._queues, config.sessions_max)
         self.registry = Registry(config.users, log.devices, config.devices_max)
         """Who may log in."""
         self.registry.on_change, self.registry.connected = self._expel, self._connected
@@ -80,6 +85,7 @@ class Broker:
         self._stopping = False
         self._accepted = self._violations = 0
         self._wills_dropped = self._wills_bytes = 0
+        self._sessions_refused = self._sessions_expired = 0
 
     # --- life ---
 
@@ -92,15 +98,20 @@ class Broker:
         make_room(self._config.connections_max)
         await self._sessions.open()
         self._ingest.on_committed(self._delivery.deliver)
+        await self._queues.refill(_REFILL_WAIT_S)
         for address, listening in await listen(self._config.addresses(), kept):
             self._servers.append(await self._listen(address, listening))
 
     async def run(self) -> None:
         """Close connections that are silent for too long, until cancelled."""
-        turned_away = 0
+        turned_away, aged_s = 0, time.monotonic()
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
             self._sweep(time.monotonic())
+            if time.monotonic() - aged_s >= min(_AGE_INTERVAL_S, self._config.session_expiry_s):
+                await self._expire(time.monotonic() - aged_s)
+                aged_s = time.monotonic()
+            self._queues.check()
             if self._house.turned_away > turned_away:
                 turned_away = self._house.turned_away
                 logger.warning("connections beyond connections_max are closed", extra={"since_start": turned_away})
@@ -125,6 +136,7 @@ class Broker:
         for task in list(self._serving.values()):
             task.cancel()
         self._admission.login.close()
+        self._queues.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._sessions.close()
@@ -143,6 +155,9 @@ class Broker:
             self._violations,
             self._read_buffer.closed,
             self._ingest.waiting,
+            len(self._queues),
+            self._sessions_refused,
+            self._sessions_expired,
             self._wills_dropped,
             drops.dropped,
             drops.unread,
@@ -294,6 +309,11 @@ class Broker:
         connack = await self._sessions.begin(client_id, clean_session=connect.clean_session)
         if connection.closing:
             return
+        if connack is None:
+            self._sessions_refused += 1
+            connection.send(packets.write_connack(packets.UNAVAILABLE))
+            connection.close("there are sessions_max persistent sessions already")
+            return
         connection.send(connack)
         self._delivery.attach(client_id, connection, connection.rights)
         self._house.admit(connection)
@@ -386,6 +406,15 @@ class Broker:
                     connection.abort("the client has gone while the log was full")
             elif 0 < connection.connect.keep_alive_s * _KEEP_ALIVE_FACTOR < silent_s:
                 connection.abort("nothing heard for one and a half times its keep-alive")
+
+    async def _expire(self, passed_s: float) -> None:
+        """Note that time has passed, and end sessions whose clients have been away for too long."""
+        self._queues.age(passed_s)
+        if self._config.session_expiry_s:
+            expired = await self._sessions.expire(self._config.session_expiry_s, self._clients.__contains__)
+            self._sessions_expired += len(expired)
+            for client_id in expired:
+                self._ingest.discard(client_id)
 
     def _patience_s(self, connect: Connect) -> float:
         return connect.keep_alive_s * _KEEP_ALIVE_FACTOR or self._config.connect_timeout_s

@@ -166,6 +166,10 @@ class BrokerConfig(BaseModel):
     """Events sent to one local subscriber and not yet acknowledged."""
     subscriber_buffer_bytes_max: int = Field(default=1024 * 1024, ge=1024)
     """Bytes the socket of a local subscriber may owe; beyond it QoS 0 events are dropped, others wait."""
+    sessions_max: int = Field(default=10_000, ge=1)
+    """Persistent sessions; a client that would begin one more is refused (CONNACK 3)."""
+    session_expiry_s: float = Field(default=604_800, ge=0)
+    """A persistent session whose client has been away for longer, while the gateway ran, is removed. 0 is never."""
     wills_bytes_max: int = Field(default=1024 * 1024, ge=0)
     """Bytes of wills taken in while the log is full; beyond it they are dropped, and counted."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.broker import packets
 from gateway.broker.allowance import Allowance
-from gateway.broker.outbox import Message, Outbox
+from gateway.broker.outbox import Behind, Message, Outbox, Scan
 from gateway.topics import FilterIndex, matches
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class Delivery:
         self._retained = retained
         self._index: FilterIndex[str] = FilterIndex()
         self._filters: dict[str, dict[str, int]] = {}
+        self._since: dict[str, dict[str, int]] = {}
+        self._behind: dict[str, Behind] = {}
+        self.changed: set[str] = set()
+        """Clients whose outbox may have changed; whoever stores that empties it."""
         self._outboxes: dict[str, Outbox] = {}
         self._wires: dict[str, Wire] = {}
         self._rights: dict[str, ClientRights] = {}
@@ -50,12 +54,16 @@ class Delivery:
         """A client's filters and the QoS granted to each."""
         return self._filters.get(client_id, {})
 
+    def since(self, client_id: str) -> dict[str, int]:
+        """Filters of a persistent session, and the last event before each was subscribed to."""
+        return self._since.get(client_id, {})
+
     def rights(self, client_id: str) -> ClientRights | None:
         """Those that the client of a session had when it was last here; None if it was not since the start."""
         return self._rights.get(client_id)
 
     def may_subscribe(self, client_id: str, topic_filter: str) -> bool:
-        """Whether a client has the right to all that the filter matches."""
+        """Whether a client has the right to all that the filter matches, and not too many subscriptions."""
         rights = self._rights.get(client_id)
         if rights is not None and not rights.may_subscribe(topic_filter):
             return False
@@ -64,8 +72,17 @@ class Delivery:
         self.surplus_filters += not has_room
         return has_room
 
-    def subscribe(self, client_id: str, topic_filter: str, qos: int) -> None:
-        """Add a subscription, or replace the one with the same filter."""
+    def subscribe(self, client_id: str, topic_filter: str, qos: int, since: int | None = None) -> None:
+        """Add a subscription, or replace the one with the same filter.
+
+        Args:
+            client_id: whose.
+            topic_filter: a valid one.
+            qos: what is granted.
+            since: the last event before it, of a persistent session.
+        """
+        if since is not None:
+            self._since.setdefault(client_id, {})[topic_filter] = since
         filters = self._filters.setdefault(client_id, {})
         if topic_filter not in filters:
             self._index.add(topic_filter, client_id)
@@ -78,6 +95,8 @@ class Delivery:
         if filters is None or topic_filter not in filters:
             return False
         del filters[topic_filter]
+        if client_id in self._since:
+            self._since[client_id].pop(topic_filter, None)
         if not filters:
             del self._filters[client_id]
         self._index.remove(topic_filter, client_id)
@@ -89,6 +108,9 @@ class Delivery:
         for topic_filter in list(self.subscriptions(client_id)):
             self.unsubscribe(client_id, topic_filter)
         self._rights.pop(client_id, None)
+        self._since.pop(client_id, None)
+        self._behind.pop(client_id, None)
+        self.changed.discard(client_id)
         outbox = self._outboxes.pop(client_id, None)
         if outbox is not None:
             outbox.empty()
@@ -98,7 +120,8 @@ class Delivery:
         """The client's outbox, made at its first use."""
         outbox = self._outboxes.get(client_id)
         if outbox is None:
-            outbox = self._outboxes[client_id] = Outbox(client_id, self._config, self.allowance)
+            outbox = self._outboxes[client_id] = Outbox(client_id, self._config, self.allowance, self.changed)
+            outbox.behind = self._behind.get(client_id)
             if client_id in self._wires:
                 outbox.attach(self._wires[client_id])
         return outbox
@@ -132,13 +155,13 @@ class Delivery:
         wanted = [
             message
             for message in list(self._retained.values())
-            if matches(topic_filter, message.topic) and self._may_receive(client_id, message.topic)
+            if matches(topic_filter, message.topic) and self.may_receive(client_id, message.topic)
         ]
         if not wanted:
             return
         outbox = self.outbox(client_id)
         for message in wanted:
-            outbox.add(Message(message.topic, message.payload, min(qos, message.qos), retain=True))
+            outbox.add(Message(message.topic, message.payload, min(qos, message.qos), retain=True, seq=message.seq))
         outbox.flush()
 
     def deliver(self, events: Sequence[Event]) -> None:
@@ -156,7 +179,7 @@ class Delivery:
             for outbox, granted in targets:
                 qos = min(granted, event.qos)
                 if qos:
-                    outbox.add(Message(event.topic, event.payload, qos, retain=False))
+                    outbox.add(Message(event.topic, event.payload, qos, False, event.seq))
                 else:
                     frame = frame or packets.write_publish(event.topic, event.payload)
                     outbox.add_frame(frame)
@@ -164,6 +187,64 @@ class Delivery:
         for outbox in touched.values():
             outbox.flush()
         self._see_what_is_owed(touched.values())
+
+    # --- kept over a restart ---
+
+    def is_connected(self, client_id: str) -> bool:
+        """Whether the client of a session is here."""
+        return client_id in self._wires
+
+    def fall_behind(self, client_id: str, behind: Behind) -> None:
+        """A session is owed what is in the log after `behind.after_seq`, and gets nothing new before that."""
+        self._behind[client_id] = behind
+        outbox = self._outboxes.get(client_id)
+        if outbox is not None:
+            outbox.behind = behind
+
+    def behind(self, client_id: str) -> Behind | None:
+        """Whether a session has still to get what is in the log."""
+        return self._behind.get(client_id)
+
+    def catch_up(self, scan: Scan) -> None:
+        """The scan has come to where new events are delivered."""
+        done = [client_id for client_id, behind in self._behind.items() if behind.scan is scan]
+        for client_id in done:
+            del self._behind[client_id]
+            outbox = self._outboxes.get(client_id)
+            if outbox is not None:
+                outbox.catch_up()
+        self.changed.update(done)
+
+    def look_through(self, events: Sequence[Event], scan: Scan) -> None:
+        """The next events of a scan: whoever is behind with it gets what it is owed of them."""
+        touched: set[str] = set()
+        for event in events:
+            if not event.qos:
+                continue
+            targets = self._targets.get(event.topic)
+            if targets is None:
+                targets = self._find_targets(event.topic)
+            for outbox, _ in targets:
+                behind = outbox.behind
+                if behind is None or behind.scan is not scan or event.seq <= behind.after_seq:
+                    continue
+                qos = min(self._granted(outbox.client_id, event.topic, event.seq), event.qos)
+                if qos:
+                    outbox.add(Message(event.topic, event.payload, qos, retain=False, seq=event.seq), late=True)
+                    touched.add(outbox.client_id)
+        self.changed |= touched
+
+    def _granted(self, client_id: str, topic: str, seq: int) -> int:
+        """The QoS at which a session had subscribed to a topic when the event `seq` came; 0 if it had not."""
+        since = self._since.get(client_id, {})
+        return max(
+            (
+                qos
+                for topic_filter, qos in self._filters[client_id].items()
+                if since.get(topic_filter, 0) < seq and matches(topic_filter, topic)
+            ),
+            default=0,
+        )
 
     def _see_what_is_owed(self, written: Iterable[Outbox]) -> None:
         self._owing.update(written)
@@ -179,7 +260,7 @@ class Delivery:
     def _find_targets(self, topic: str) -> list[tuple[Outbox, int]]:
         granted: dict[str, int] = {}
         for client_id in self._index.match(topic):
-            if not self._may_receive(client_id, topic):
+            if not self.may_receive(client_id, topic):
                 continue
             granted[client_id] = max(
                 qos for topic_filter, qos in self._filters[client_id].items() if matches(topic_filter, topic)
@@ -189,6 +270,7 @@ class Delivery:
         targets = self._targets[topic] = [(self.outbox(client_id), qos) for client_id, qos in granted.items()]
         return targets
 
-    def _may_receive(self, client_id: str, topic: str) -> bool:
+    def may_receive(self, client_id: str, topic: str) -> bool:
+        """Whether a client has the right to be sent what was published to a topic, as far as that is known."""
         rights = self._rights.get(client_id)
         return rights is None or rights.may_receive(topic)

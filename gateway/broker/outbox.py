@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.broker import packets
 from gateway.broker.allowance import MESSAGE_OVERHEAD_BYTES
+from gateway.eventlog.queue import Flight, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.broker.allowance import Allowance
     from gateway.broker.config import BrokerConfig
+
+_PACKET_IDS_STEP = 4096
+"""So coarsely the last packet id is stored; a row for every message would wear the card."""
 
 
 class Wire(Protocol):
@@ -44,6 +48,24 @@ class Message(NamedTuple):
     payload: bytes
     qos: int
     retain: bool
+    seq: int = 0
+    """The event that it was."""
+
+
+class Scan:
+    """A look through the log for what some outboxes are owed from before the start."""
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        """Up to where it has looked."""
+
+
+class Behind(NamedTuple):
+    """An outbox that is not up to date: new messages are not added, the scan will come to them."""
+
+    scan: Scan
+    after_seq: int
+    """What is before this one is not owed."""
 
 
 class Outbox:
@@ -51,6 +73,7 @@ class Outbox:
 
     __slots__ = (
         "_allowance",
+        "_changed",
         "_config",
         "_frames",
         "_frames_bytes",
@@ -60,11 +83,18 @@ class Outbox:
         "_queue",
         "_queue_bytes",
         "_wire",
+        "behind",
         "client_id",
     )
 
-    def __init__(self, client_id: str, config: BrokerConfig, allowance: Allowance) -> None:
+    def __init__(
+        self, client_id: str, config: BrokerConfig, allowance: Allowance, changed: set[str] | None = None
+    ) -> None:
+        """Begin empty; the client id goes into `changed` whenever something changes that `queue` tells."""
         self.client_id = client_id
+        self._changed = set() if changed is None else changed
+        self.behind: Behind | None = None
+        """Nothing that waits is sent while it is set."""
         self._config = config
         self._allowance = allowance
         self._wire: Wire | None = None
@@ -85,12 +115,23 @@ class Outbox:
     def attach(self, wire: Wire) -> None:
         """The client is here: send again what it has not acknowledged, then what waits."""
         self._wire = wire
+        if self.behind is None:
+            self._send_again()
+        self.flush()
+
+    def catch_up(self) -> None:
+        """Everything from before the start is in it: send again what was not acknowledged, then what waits."""
+        self.behind = None
+        if self._wire is not None:
+            self._send_again()
+        self.flush()
+
+    def _send_again(self) -> None:
         for packet_id, message in self._inflight.items():
             if message is None:
                 self._put(packets.write_ack(packets.PUBREL, packet_id))
             else:
                 self._put(_frame(message, packet_id, duplicate=True))
-        self.flush()
 
     def withdraw(self, may_receive: Callable[[str], bool]) -> None:
         """Give up what the client has no right to any more; its packet ids are free again."""
@@ -99,7 +140,7 @@ class Outbox:
         self._inflight = {
             packet_id: message
             for packet_id, message in self._inflight.items()
-            if message is None or may_receive(message.topic)
+            if message is None or not message.topic or may_receive(message.topic)
         }
         self._queue_bytes = sum(map(_size, self._queue))
         self._inflight_bytes = sum(_size(message) for message in self._inflight.values() if message is not None)
@@ -120,10 +161,12 @@ class Outbox:
         self._queue_bytes = self._inflight_bytes = 0
         self._account(before)
 
-    def add(self, message: Message) -> None:
-        """Deliver, now or later; `flush` writes what may go out now."""
+    def add(self, message: Message, *, late: bool = False) -> None:
+        """Deliver, now or later; `flush` writes what may go out now. `late`: it is from before the start."""
         if message.qos == 0:
             self.add_frame(_frame(message, 0))
+            return
+        if self.behind is not None and not (late or message.retain):
             return
         size = len(message.payload) + MESSAGE_OVERHEAD_BYTES  # spelled out: this is the way of every delivery
         allowance = self._allowance
@@ -152,6 +195,8 @@ class Outbox:
 
     def flush(self) -> None:
         """Write everything that may go out now, in one piece."""
+        if self._queue or self._inflight:
+            self._changed.add(self.client_id)
         if self._wire is None:
             return
         self._fill_window(self._wire)
@@ -166,6 +211,7 @@ class Outbox:
                 del self._inflight[packet_id]
                 self._inflight_bytes -= len(message.payload) + MESSAGE_OVERHEAD_BYTES
         self._account(before)
+        self._changed.add(self.client_id)
         self.flush()
 
     def completed(self, *packet_ids: int) -> None:
@@ -173,6 +219,7 @@ class Outbox:
         for packet_id in packet_ids:
             if self._inflight.get(packet_id, self) is None:
                 del self._inflight[packet_id]
+        self._changed.add(self.client_id)
         self.flush()
 
     def received(self, packet_id: int) -> None:
@@ -191,6 +238,50 @@ class Outbox:
     def owed_bytes(self) -> int:
         """What the subscriber's socket owes."""
         return 0 if self._wire is None else self._wire.owed_bytes()
+
+    # --- kept over a restart ---
+
+    def queue(self, caught_up: int | None) -> Queue:
+        """What is owed, to be stored; `caught_up` is noted as the place in the log if no event waits."""
+        first = next((message.seq for message in self._queue if not message.retain), None)
+        return Queue(
+            caught_up if first is None else first - 1,
+            tuple(
+                Flight(packet_id, 0, 2) if message is None else _flight(packet_id, message)
+                for packet_id, message in self._inflight.items()
+            ),
+            tuple(_flight(0, message) for message in self._queue if message.retain),
+            self._last_packet_id // _PACKET_IDS_STEP,
+        )
+
+    def restore(self, queue: Queue) -> None:
+        """Take up what was in flight when it was stored; the messages have still to be supplied.
+
+        Packet ids go on far away from those that can have been in use since: a client that still waits for a PUBREL
+        would take another message under the same id for a duplicate.
+        """
+        self._last_packet_id = (queue.packet_ids * _PACKET_IDS_STEP + 32_768) % 65_535
+        before = self._held_bytes
+        for each in queue.inflight:
+            message = Message("", b"", each.qos, bool(each.topic), each.seq) if each.seq else None
+            self._inflight[each.packet_id] = message
+            self._inflight_bytes += 0 if message is None else _size(message)
+        self._account(before)
+
+    def supply(self, packet_id: int, seq: int, message: Message | None) -> None:
+        """The message of the event `seq`, which was in flight; None: it is gone, which is counted."""
+        missing = self._inflight.get(packet_id)
+        if missing is None or missing.topic or missing.seq != seq:  # it was acknowledged meanwhile
+            return
+        before = self._held_bytes
+        self._inflight_bytes -= _size(missing)
+        if message is None:
+            del self._inflight[packet_id]
+            self._allowance.overflowed += 1
+        else:
+            self._inflight[packet_id] = message
+            self._inflight_bytes += _size(message)
+        self._account(before)
 
     # --- limits ---
 
@@ -218,7 +309,7 @@ class Outbox:
 
     def _give_up_one(self) -> None:
         overflow = self._config.subscriber_overflow
-        if overflow == "disconnect" and self._wire is not None:
+        if overflow == "disconnect" and self._wire is not None and self.behind is None:
             self._disconnect(self._wire)
         before = self._held_bytes
         message = self._queue.pop() if overflow == "drop_newest" else self._queue.popleft()
@@ -239,6 +330,8 @@ class Outbox:
         return owed > limit or (self._allowance.is_exceeded and not self._allowance.allows(owed))
 
     def _may_send(self, wire: Wire) -> bool:
+        if self.behind is not None:
+            return False
         if not self._inflight:
             return True
         return (
@@ -268,7 +361,7 @@ class Outbox:
             self._inflight_bytes += size
             packet_id = self._free_packet_id()
             inflight[packet_id] = message
-            topic, payload, qos, retain = message
+            topic, payload, qos, retain, _ = message
             frame = packets.write_publish(topic, payload, qos, packet_id, retain=retain)
             self._frames.append(frame)
             self._frames_bytes += len(frame)
@@ -278,6 +371,10 @@ class Outbox:
             self._last_packet_id = self._last_packet_id % 65_535 + 1
             if self._last_packet_id not in self._inflight:
                 return self._last_packet_id
+
+
+def _flight(packet_id: int, message: Message) -> Flight:
+    return Flight(packet_id, message.seq, message.qos, message.topic if message.retain else "")
 
 
 def _size(message: Message) -> int:

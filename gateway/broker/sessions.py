@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from amqtt.session import Session
 
     from gateway.broker.delivery import Delivery
+    from gateway.broker.queues import Queues
     from gateway.eventlog.log import EventLog
 
 _LISTENER = "default"  # amqtt insists on one of this name
@@ -86,45 +87,64 @@ class Exchange(ReaderAdapter, WriterAdapter):
 class Sessions(amqtt.broker.Broker):
     """Sessions of admitted clients, persistent ones kept in `state.db`."""
 
-    def __init__(self, log: EventLog, delivery: Delivery) -> None:
+    def __init__(self, log: EventLog, delivery: Delivery, queues: Queues, sessions_max: int) -> None:
         for noisy in ("amqtt", "transitions"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         listener = ListenerConfig(type=ListenerType.EXTERNAL)
         super().__init__(AmqttConfig(listeners={_LISTENER: listener}, plugins={}))
         self._log = log
         self._delivery = delivery
-        self._kept: set[str] = set()
+        self._queues = queues
+        self._sessions_max = sessions_max
 
     async def open(self) -> None:
         """Start amqtt and bring back the persistent sessions of the last run."""
         await self.start()
-        for client_id, subscriptions in self._log.sessions().items():
-            self._kept.add(client_id)
-            for topic_filter, qos in subscriptions.items():
-                self._delivery.subscribe(client_id, topic_filter, qos)
+        self._queues.open()
 
     async def close(self) -> None:
         """Stop amqtt; persistent sessions stay in `state.db`."""
         await self.shutdown()
 
-    async def begin(self, client_id: str, *, clean_session: bool) -> bytes:
-        """Begin a client's session, or go on with it; returns the CONNACK.
+    async def begin(self, client_id: str, *, clean_session: bool) -> bytes | None:
+        """Begin a client's session, or go on with it; the CONNACK, None if there are `sessions_max` already.
 
         Raises:
             LogError: the disk did not take the change; the client must be turned away.
         """
         if clean_session:
             self._delivery.forget(client_id)
-            if client_id in self._kept:
-                await self._log.drop_session(client_id)
-                self._kept.discard(client_id)
+            if client_id in self._queues:
+                await self._log.sessions.drop(client_id)
+                self._queues.end(client_id)
             return packets.write_connack(packets.ACCEPTED)
         answer: list[bytes] = []
         await self._exchange(client_id, b"", 1, answer.append)
-        if client_id not in self._kept:
-            await self._log.keep_session(client_id, {})
-            self._kept.add(client_id)
+        if client_id not in self._queues:
+            if len(self._queues) >= self._sessions_max:
+                return None
+            self._queues.begin(client_id)
+            try:
+                await self._log.sessions.keep(client_id, {}, {})
+            except LogError:
+                self._queues.end(client_id)
+                raise
         return b"".join(answer)
+
+    async def expire(self, after_s: float, is_coming: Callable[[str], bool]) -> list[str]:
+        """End the sessions of clients that have been away for longer, but of those that are coming back just now."""
+        expired = [client_id for client_id in self._queues.away_for(after_s) if not is_coming(client_id)]
+        for client_id in expired:
+            self._delivery.forget(client_id)
+            self._queues.end(client_id)
+            logger.info("a session has expired", extra={"client_id": client_id})
+        for client_id in expired:
+            try:
+                if client_id not in self._queues:
+                    await self._log.sessions.drop(client_id)
+            except LogError as error:  # it is there again after a restart
+                logger.error("an expired session is still on disk", extra={"reason": str(error)})  # noqa: TRY400
+        return expired
 
     async def ask(self, client_id: str, request: bytes, send: Callable[[bytes], None]) -> None:
         """Have a SUBSCRIBE or UNSUBSCRIBE of a client answered; `send` gets SUBACK or UNSUBACK.
@@ -135,7 +155,7 @@ class Sessions(amqtt.broker.Broker):
 
     async def _exchange(self, client_id: str, request: bytes, answers: int, send: Callable[[bytes], None]) -> None:
         """Engage amqtt for one request. Between requests it knows nothing of the client, which then costs nothing."""
-        kept = client_id in self._kept
+        kept = client_id in self._queues
         if kept:
             handler, session = self.create_offline_session(client_id)
             self._sessions[client_id] = (session, handler)
@@ -161,7 +181,7 @@ class Sessions(amqtt.broker.Broker):
         if not self._delivery.may_subscribe(client_id, topic_filter):
             return _SUBSCRIPTION_FAILED
         before = self._delivery.subscriptions(client_id).get(topic_filter)
-        self._delivery.subscribe(client_id, topic_filter, qos)
+        self._delivery.subscribe(client_id, topic_filter, qos, self._since(client_id, topic_filter))
         if await self._keep(session):
             return qos
         if before is None:
@@ -169,6 +189,14 @@ class Sessions(amqtt.broker.Broker):
         else:
             self._delivery.subscribe(client_id, topic_filter, before)
         return _SUBSCRIPTION_FAILED
+
+    def _since(self, client_id: str, topic_filter: str) -> int | None:
+        """The last event that a subscription made now does not get, not even from the log; None: nobody will ask."""
+        if client_id not in self._queues:
+            return None
+        if self._delivery.subscriptions(client_id).get(topic_filter):
+            return self._delivery.since(client_id).get(topic_filter, 0)
+        return self._log.head
 
     def _del_subscription(self, a_filter: str, session: Session) -> int:
         return int(self._delivery.unsubscribe(session.client_id, a_filter))
@@ -197,10 +225,11 @@ class Sessions(amqtt.broker.Broker):
 
     async def _keep(self, session: Session) -> bool:
         client_id = session.client_id
-        if client_id not in self._kept:
+        if client_id not in self._queues:
             return True
         try:
-            await self._log.keep_session(client_id, self._delivery.subscriptions(client_id))
+            filters, since = self._delivery.subscriptions(client_id), self._delivery.since(client_id)
+            await self._log.sessions.keep(client_id, filters, since)
         except LogError as error:
             logger.error("a subscription is not on disk", extra={"client_id": client_id, "reason": str(error)})  # noqa: TRY400
             return False

@@ -22,6 +22,12 @@ class BrokerStatus(NamedTuple):
     """Connections closed because packets begun and not ended took more than `unfinished_bytes_max`."""
     held_up: int
     """Connections that bring events and are not read now, because the log is full."""
+    sessions: int
+    """Persistent sessions, those of absent clients among them."""
+    sessions_refused: int
+    """Persistent sessions that would have been more than `sessions_max`."""
+    sessions_expired: int
+    """Persistent sessions removed, because their client was away for longer than `session_expiry_s`."""
     wills_dropped: int
     """Wills given up because the log was full, beyond `wills_bytes_max`."""
     deliveries_dropped: int

@@ -22,6 +22,7 @@ from gateway.eventlog.mending import Mender
 from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
 from gateway.eventlog.retained import RetainedMessages
+from gateway.eventlog.sessions import Sessions
 from gateway.eventlog.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class EventLog:
         self._messages = RetainedMessages(self._state.retained(), self._state.retained_seq())
         self.retained = self._messages.current
         """Retained messages by topic, as of `head`."""
+        self.sessions = Sessions(self._state, self._write)
+        """Persistent sessions of local subscribers."""
         self._reading.damaged = self._writer.damaged
         self._recover_retained()
 
@@ -201,18 +204,6 @@ class EventLog:
         """Store which events an upstream can never take; durable when it returns."""
         await self._write(self._state.quarantine, upstream, reasons, self._clock.wall_ns())
 
-    def sessions(self) -> dict[str, dict[str, int]]:
-        """Persistent sessions of local subscribers; to be asked once, before `run`."""
-        return self._state.sessions()
-
-    async def keep_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
-        """Store a local subscriber's persistent session; durable when it returns."""
-        await self._write(self._state.keep_session, client_id, dict(subscriptions))
-
-    async def drop_session(self, client_id: str) -> None:
-        """Forget a local subscriber's persistent session; durable when it returns."""
-        await self._write(self._state.drop_session, client_id)
-
     async def keep_anchor(self, anchor: Anchor) -> None:
         """Store that the clock of this boot is set, and let times be told by it; durable when it returns.
 
@@ -257,7 +248,7 @@ class EventLog:
         self._cursor_moved.clear()
 
     async def flush(self) -> None:
-        """Make moved cursors and changed retained messages durable.
+        """Make moved cursors, changed retained messages and what sessions are owed durable.
 
         Raises:
             LogError: the disk refused; they are kept and flushed again.
@@ -268,16 +259,19 @@ class EventLog:
     async def _flush(self) -> None:
         async with self._flushing:
             messages, lag = self._messages, self.head - self._messages.seq
-            if not (self._cursors.unsaved or messages.changed or lag > _RETAINED_LAG_EVENTS_MAX):
+            owed = self.sessions.take(self.head)
+            moved = self._cursors.unsaved or messages.changed or owed.is_due
+            if not (moved or lag > _RETAINED_LAG_EVENTS_MAX):
                 return
             unsaved = self._cursors.take_unsaved()
             changed, messages.changed = messages.changed, {}
             seq = messages.seq if messages.behind else self.head
-            kept = list(changed.values()), seq, self._clock.wall_ns(), self.head, unsaved.lost
+            kept = list(changed.values()), seq, self._clock.wall_ns(), self.head, unsaved.lost, owed
             try:
                 await self._write(self._state.flush, unsaved.accounts, *kept)
             except LogError:
                 self._cursors.put_back(unsaved)
+                self.sessions.put_back(owed)
                 messages.changed = changed | messages.changed
                 raise
             messages.seq = seq

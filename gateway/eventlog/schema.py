@@ -137,3 +137,11 @@ def _state_0005(db: Database) -> None:
             created_ns INTEGER NOT NULL, rotated_ns INTEGER NOT NULL, crc INTEGER NOT NULL
         ) WITHOUT ROWID"""
     )
+
+
+@state(name="0006_sessions")
+def _state_0006(db: Database) -> None:
+    db.execute("ALTER TABLE sessions ADD COLUMN since TEXT NOT NULL DEFAULT '{}'")
+    db.execute("ALTER TABLE sessions ADD COLUMN queue TEXT NOT NULL DEFAULT ''")
+    # sessions that are there already were delivered all there is, nobody knows up to which event
+    db.execute("INSERT INTO meta SELECT 'sessions_seq', '0' WHERE NOT EXISTS (SELECT 1 FROM sessions)")

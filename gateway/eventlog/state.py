@@ -19,6 +19,7 @@ from gateway.eventlog import losses, schema
 from gateway.eventlog.books import Account
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
 from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, look_over, translated
+from gateway.eventlog.queue import NOTHING, Owed, Session, decoded
 from gateway.eventlog.reserve import Reserve, refusal, with_reserve
 from gateway.eventlog.retained import Retained
 from gateway.eventlog.segment import connect, connect_reading
@@ -38,6 +39,9 @@ _LOG_PAGES = 64
 _ACCOUNTS = f"SELECT {schema.ACCOUNT} FROM cursors"  # noqa: S608 - a constant
 _KEEP_ACCOUNT = f"INSERT OR REPLACE INTO cursors ({schema.ACCOUNT}, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _ANCHORS = "SELECT boot_id, mono_ns, offset_ns, source, crc FROM anchors ORDER BY id"
+_KEEP_SESSION = """
+    INSERT INTO sessions (client_id, subscriptions, since) VALUES (?, ?, ?) ON CONFLICT (client_id)
+    DO UPDATE SET subscriptions = excluded.subscriptions, since = excluded.since"""
 _FORGET_ANCHORS = """
     DELETE FROM anchors WHERE id <= (SELECT max(id) FROM anchors) - ? OR id IN (
         SELECT id FROM anchors WHERE boot_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?
@@ -88,7 +92,8 @@ class State:
         self.devices()
         self._look("SELECT upstream, seq, reason, quarantined_ns FROM quarantine LIMIT 1")
         accounts = self.accounts()
-        numbers = [self.retained_seq(), self.high_water(), *(number for each in accounts.values() for number in each)]
+        numbers = [self.retained_seq(), self.high_water(), self.sessions_seq() or 0]
+        numbers += [number for each in accounts.values() for number in each]
         kept = self.meta("cursors_crc")
         if any(type(seq) is not int or not 0 <= seq < SEQ_MAX for seq in numbers) or (
             kept is not None and kept != _checksum(accounts)
@@ -142,11 +147,13 @@ class State:
         now_ns: int,
         high_water: int = 0,
         lost: Sequence[Loss] = (),
+        owed: Owed = NOTHING,
     ) -> None:
         """Store moved cursors with their counters, and the retained messages that events up to `head` have changed.
 
         The caller has moved each cursor only over what its upstream is done with, or over what `lost` names, which
-        goes into the ledger with it. It has events up to `high_water`, or `head` if that is more, on disk.
+        goes into the ledger with it. It has events up to `high_water`, or `head` if that is more, on disk. With them
+        goes what sessions are `owed`.
         """
         self._begin()
         try:
@@ -159,6 +166,10 @@ class State:
                 else:
                     self._db.execute("DELETE FROM retained WHERE topic = ?", (message.topic,))
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('retained_seq', ?)", (str(head),))
+            queues = [(queue.encoded(), name) for name, queue in owed.queues.items()]
+            self._db.executemany("UPDATE sessions SET queue = ? WHERE client_id = ?", queues)
+            if owed.seq is not None:
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('sessions_seq', ?)", (str(owed.seq),))
             marks = [("high_water", str(max(head, high_water))), ("cursors_crc", _checksum(self.accounts()))]
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", marks)
             self._db.execute("COMMIT")
@@ -184,16 +195,21 @@ class State:
             raise Damaged(self.path, f"{self.path} is damaged: {key} is no number")
         return int(text)
 
-    def sessions(self) -> dict[str, dict[str, int]]:
-        """Persistent sessions of local subscribers: client id, and its filters with the QoS granted."""
+    def sessions(self) -> dict[str, Session]:
+        """Persistent sessions of local subscribers by client id."""
+        rows = self._look("SELECT client_id, subscriptions, since, queue FROM sessions")
         try:
-            return {name: json.loads(text) for name, text in self._look("SELECT * FROM sessions")}
-        except (ValueError, TypeError) as error:
+            return {name: decoded(*texts) for name, *texts in rows}
+        except ValueError as error:
             raise Damaged(self.path, f"{self.path} is damaged: a session is not what was written") from error
 
-    def keep_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
-        """Store a persistent session."""
-        self._write("INSERT OR REPLACE INTO sessions VALUES (?, ?)", [(client_id, json.dumps(dict(subscriptions)))])
+    def sessions_seq(self) -> int | None:
+        """The last event that counts in the queues of all sessions; None if that was never stored."""
+        return self._number("sessions_seq") if self.meta("sessions_seq") else None
+
+    def keep_session(self, client_id: str, subscriptions: Mapping[str, int], since: Mapping[str, int]) -> None:
+        """Store what a persistent session subscribes to; what it is owed stays as it is."""
+        self._write(_KEEP_SESSION, [(client_id, json.dumps(dict(subscriptions)), json.dumps(dict(since)))])
 
     def drop_session(self, client_id: str) -> None:
         """Forget a persistent session."""

@@ -177,7 +177,7 @@ async def test_a_persistent_session_that_the_disk_does_not_take_is_turned_away(s
     assert answer.body == b"\0\3"
     assert await device.rest() == b""
     await site.connect(clean=True)
-    assert "dev" not in site.sessions._kept
+    assert "dev" not in site.broker._queues
 
 
 async def test_a_clean_session_leaves_nothing_behind(site: Site) -> None:

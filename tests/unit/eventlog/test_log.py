@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gateway.eventlog.log import EventLog
+from gateway.eventlog.queue import Queue, Session
 from tests.unit.eventlog.logs import (
     CLOUD,
     WALL_NS,
@@ -170,15 +171,18 @@ async def test_quarantined_events_are_kept_with_their_reasons(tmp_path):
 
 async def test_sessions_are_kept_until_they_are_dropped(tmp_path):
     async with opened(tmp_path / "a") as log:
-        assert log.sessions() == {}
-        await log.keep_session("panel", {"haus/#": 1, "Gerät/+": 2})
-        await log.keep_session("other", {})
-        await log.keep_session("gone", {"#": 0})
-        await log.drop_session("gone")
-        await log.keep_session("other", {"a": 0})
+        assert log.sessions.load() == {}
+        await log.sessions.keep("panel", {"haus/#": 1, "Gerät/+": 2}, {"haus/#": 3})
+        await log.sessions.keep("other", {}, {})
+        await log.sessions.keep("gone", {"#": 0}, {})
+        await log.sessions.drop("gone")
+        await log.sessions.keep("other", {"a": 0}, {})
         left = await power_cut(log, tmp_path / "b")
     async with opened(left) as log:
-        assert log.sessions() == {"panel": {"haus/#": 1, "Gerät/+": 2}, "other": {"a": 0}}
+        assert log.sessions.load() == {
+            "panel": Session({"haus/#": 1, "Gerät/+": 2}, {"haus/#": 3}, Queue()),
+            "other": Session({"a": 0}, {}, Queue()),
+        }
 
 
 async def test_a_beat_waits_for_the_writer_thread(tmp_path):

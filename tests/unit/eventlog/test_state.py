@@ -10,6 +10,8 @@ import pytest
 from gateway.errors import LogError
 from gateway.eventlog import segment
 from gateway.eventlog.books import Account
+from gateway.eventlog.damage import Damaged
+from gateway.eventlog.queue import Flight, Owed, Queue, Session
 from gateway.eventlog.state import Retained, State, StateReader, path_of
 from tests.unit.eventlog.logs import commit_held_back, execute
 
@@ -100,12 +102,44 @@ def test_quarantined_events_are_counted_per_upstream(state, path):
 
 
 def test_sessions_are_kept_and_dropped(state, reopened):
-    state.keep_session("a", {"#": 1})
-    state.keep_session("b", {})
-    state.keep_session("a", {"x": 2, "Gerät/+": 0})
+    state.keep_session("a", {"#": 1}, {})
+    state.keep_session("b", {}, {})
+    state.keep_session("a", {"x": 2, "Gerät/+": 0}, {"x": 7})
     state.drop_session("b")
     state.drop_session("unknown")
-    assert reopened().sessions() == {"a": {"x": 2, "Gerät/+": 0}}
+    assert reopened().sessions() == {"a": Session({"x": 2, "Gerät/+": 0}, {"x": 7}, Queue())}
+
+
+def test_what_a_session_is_owed_is_stored_with_cursors_and_outlives_its_subscriptions(state, reopened):
+    queue = Queue(3, (Flight(1, 2, 1), Flight(7, 0, 2)), (Flight(0, 9, 2, "haus/ü"),), 5, 3600)
+    state.keep_session("a", {"#": 1}, {"#": 1})
+    assert state.sessions_seq() == 0
+    state.flush({}, [], 9, NOW_NS, owed=Owed({"a": queue, "gone": queue}, 8))
+    state.flush({}, [], 9, NOW_NS, owed=Owed({}, None))
+    state.keep_session("a", {}, {})
+    assert reopened().sessions() == {"a": Session({}, {}, queue)}
+    assert reopened().sessions_seq() == 8
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE sessions SET queue = '[1,[],[],0'",
+        "UPDATE sessions SET queue = '[1,[[1]],[],0,0]'",
+        "UPDATE sessions SET queue = '[-1,[],[],0,0]'",
+        "UPDATE sessions SET queue = '[null,[[1,\"2\",1,\"\"]],[],0,0]'",
+        "UPDATE sessions SET since = '{\"#\":1.5}'",
+        "UPDATE sessions SET subscriptions = X'00'",
+        "UPDATE sessions SET subscriptions = '3'",
+        "UPDATE meta SET value = 'x' WHERE key = 'sessions_seq'",
+    ],
+)
+def test_a_session_that_is_not_what_was_written_is_damage(state, damage):
+    state.keep_session("a", {"#": 1}, {})
+    state.check()
+    state._db.execute(damage)
+    with pytest.raises(Damaged):
+        state.check()
 
 
 def test_every_change_that_the_disk_refuses_says_so(tmp_path, monkeypatch):
@@ -117,7 +151,7 @@ def test_every_change_that_the_disk_refuses_says_so(tmp_path, monkeypatch):
                 lambda: state.set_meta("a", "b"),
                 lambda: state.flush({"a": Account(1, 0)}, [], 1, NOW_NS),
                 lambda: state.quarantine("a", {1: "x"}, NOW_NS),
-                lambda: state.keep_session("a", {}),
+                lambda: state.keep_session("a", {}, {}),
                 lambda: state.drop_session("a"),
             ):
                 with pytest.raises(LogError, match="locked"):

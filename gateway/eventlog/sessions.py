@@ -1,0 +1,57 @@
+"""Where persistent sessions are kept; what they are is told in `queue`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.eventlog.queue import NOTHING, Owed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gateway.eventlog.queue import Queues, Session
+    from gateway.eventlog.state import State
+
+
+class Sessions:
+    """Those of one log, on disk."""
+
+    def __init__(self, state: State, write: Callable[..., Awaitable[object]]) -> None:
+        """`write` calls a function in the thread that owns `state`."""
+        self._state = state
+        self._write = write
+        self.queues: Queues | None = None
+        """Asked at every flush of cursors; None: nothing is written."""
+
+    def load(self) -> dict[str, Session]:
+        """All of them, by client id; to be asked once, before the log runs."""
+        return self._state.sessions()
+
+    def seq(self) -> int | None:
+        """The last `Owed.seq` that was stored; None: never, an earlier version has written it. To be asked likewise."""
+        return self._state.sessions_seq()
+
+    async def keep(self, client_id: str, subscriptions: Mapping[str, int], since: Mapping[str, int]) -> None:
+        """Begin a session or change its subscriptions; durable when it returns.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        await self._write(self._state.keep_session, client_id, dict(subscriptions), dict(since))
+
+    async def drop(self, client_id: str) -> None:
+        """Forget a session; durable when it returns.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        await self._write(self._state.drop_session, client_id)
+
+    def take(self, head: int) -> Owed:
+        """See `Queues.take`."""
+        return NOTHING if self.queues is None else self.queues.take(head)
+
+    def put_back(self, owed: Owed) -> None:
+        """See `Queues.put_back`."""
+        if self.queues is not None:
+            self.queues.put_back(owed)
