@@ -120,8 +120,8 @@ class BrokerConfig(BaseModel):
     """Certificate and key for listeners with TLS."""
     tls_handshake_timeout_s: float = Field(default=10, gt=0)
     """Time a TLS handshake may take; `connect_timeout_s` begins after it."""
-    tls_handshakes_max: int = Field(default=1000, ge=1)
-    """TLS handshakes under way at a time; one more, and the one that began first is closed."""
+    tls_handshakes_max: int = Field(default=300, ge=1)
+    """TLS handshakes that are answered at a time, 50 KB each; others wait, and then none may take over 3 seconds."""
     allow_anonymous: bool = False
     """Whether a client without a user name is let in."""
     users: dict[str, UserConfig] = {}

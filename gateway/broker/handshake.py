@@ -2,7 +2,8 @@
 
 What is inside (a `Connection`, or a WebSocket around one) begins to exist when the handshake is over, so that a client
 without a valid certificate never gets as far as CONNECT. Handshakes under way are limited in number, in time and in
-bytes; they take turns in the order they began: when there are too many, the oldest goes.
+bytes. Until its first record is whole, a client costs what it sends; from then on it costs 50 KB, so that few are let
+as far at a time, and the others wait for their turn.
 
 Not asyncio's own TLS: it keeps 256 KB for each connection, and tells nobody of a handshake that fails.
 """
@@ -12,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from gateway.broker.limits import House
 from gateway.broker.reading import BufferedReader
 from gateway.broker.tls import ServerTls, TlsStatus
+from gateway.broker.tls_transport import Engine, TlsTransport
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _HANDSHAKE_BYTES_MAX = 32 * 1024
 """What a client may send before the handshake is over; a certificate with its chain has about 4 KB."""
 _RECORD_BYTES_MAX = 5 + 16 * 1024 + 2048
 """RFC 5246 section 6.2.3: more than this without a whole record is none."""
+_PATIENCE_S = 3.0
+"""What a handshake may take while others wait for their turn; a small device computes for a second or two."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,10 @@ class Handshakes:
         self._now = now
         self._under_way: dict[TlsServer, float] = {}
         """When each began; the oldest first."""
+        self._having_turn: dict[TlsServer, float] = {}
+        """Since when; the oldest first."""
+        self._waiting: dict[TlsServer, None] = {}
+        self._is_looking = False
         self._failed = self._given_up = self._told = 0
         self._last_failure = ""
 
@@ -63,17 +70,23 @@ class Handshakes:
         return len(self._under_way)
 
     def begin(self, server: TlsServer) -> None:
-        """One more, if there is room for a connection; the oldest is given up if that is too many."""
+        """One more, if there is room for a connection."""
         if why := self._house.enter(server, server.peer):
             server.abort(why)
             return
         self._under_way[server] = self._now()
-        if len(self._under_way) > self._at_once_max:
-            self._give_up(next(iter(self._under_way)), "too many handshakes were under way")
+
+    def wait_for_turn(self, server: TlsServer) -> None:
+        """Have its `go_on` called when it may go on."""
+        self._waiting[server] = None
+        self._look_who_is_next()
 
     def over(self, server: TlsServer) -> None:
         """A handshake has ended, well or not."""
         self._under_way.pop(server, None)
+        self._waiting.pop(server, None)
+        self._having_turn.pop(server, None)
+        self._look_who_is_next()
         self._house.leave(server)
 
     def note_failure(self, reason: str, peer: str) -> None:
@@ -88,6 +101,7 @@ class Handshakes:
             if now_s - began_s <= self._timeout_s:
                 break
             self._give_up(server, "the handshake took too long")
+        self._look_who_is_next()
         total = self._failed + self._given_up
         if total > self._told:
             self._told = total
@@ -119,75 +133,34 @@ class Handshakes:
             len(self._under_way), self._failed, self._given_up, self._last_failure, self.tls.reload_error
         )._asdict()
 
+    def _look_who_is_next(self) -> None:
+        if self._waiting and not self._is_looking:
+            self._is_looking = True
+            asyncio.get_running_loop().call_soon(self._give_turn)
+
+    def _give_turn(self) -> None:
+        """Let one go on in each turn of the loop: it takes a millisecond of computing, and thousands may wait."""
+        self._is_looking = False
+        if self._waiting and (len(self._having_turn) < self._at_once_max or self._end_a_turn()):
+            server = next(iter(self._waiting))
+            del self._waiting[server]
+            self._having_turn[server] = self._now()
+            server.go_on()
+            self._look_who_is_next()
+
+    def _end_a_turn(self) -> bool:
+        """Give up the handshake that has had its turn for longest, if that is long enough."""
+        server, since_s = next(iter(self._having_turn.items()))
+        if self._now() - since_s <= _PATIENCE_S:
+            return False
+        self._give_up(server, "the handshake took too long while others waited")
+        return True
+
     def _give_up(self, server: TlsServer, reason: str) -> None:
         self._given_up += 1
         self._last_failure = f"{server.peer}: {reason}"
         self.over(server)
         server.abort(reason)
-
-
-class TlsTransport(asyncio.Transport):
-    """Looks like a socket to what is inside; what is written goes out encrypted."""
-
-    def __init__(
-        self, socket: asyncio.Transport, tls: ssl.SSLObject, outgoing: ssl.MemoryBIO, name: str | None
-    ) -> None:
-        super().__init__()
-        self._socket = socket
-        self._tls = tls
-        self._outgoing = outgoing
-        self._name = name
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the socket knows; `certificate_name` is who the client is, if it had to show a certificate."""
-        return self._name if name == "certificate_name" else self._socket.get_extra_info(name, default)
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send; nothing happens if the socket is closing."""
-        if self._socket.is_closing():
-            return
-        left = memoryview(data)
-        try:
-            while left:
-                left = left[self._tls.write(left) :]
-        except ssl.SSLError:  # the client broke TLS, which the next read tells
-            return
-        self.flush()
-
-    def flush(self) -> None:
-        """Write whatever TLS has to say."""
-        data = self._outgoing.read()
-        if data and not self._socket.is_closing():
-            self._socket.write(data)
-
-    def close(self) -> None:
-        """Say goodbye and close the socket once it is out."""
-        if self._socket.is_closing():
-            return
-        with suppress(ssl.SSLError):  # we do not wait for the client's goodbye
-            self._tls.unwrap()
-        self.flush()
-        self._socket.close()
-
-    def abort(self) -> None:
-        """Close the socket at once."""
-        self._socket.abort()
-
-    def is_closing(self) -> bool:
-        """Whether nothing more is read or written."""
-        return self._socket.is_closing()
-
-    def pause_reading(self) -> None:
-        """Read no more from the socket."""
-        self._socket.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read from the socket again."""
-        self._socket.resume_reading()
-
-    def get_write_buffer_size(self) -> int:
-        """Bytes not yet taken by the network."""
-        return self._socket.get_write_buffer_size()
 
 
 class TlsServer(BufferedReader):
@@ -203,14 +176,13 @@ class TlsServer(BufferedReader):
     """
 
     __slots__ = (
+        "_engine",
         "_handshakes",
-        "_incoming",
+        "_hello",
         "_inside",
         "_make",
-        "_outgoing",
         "_socket",
         "_terms",
-        "_tls",
         "_transport",
         "_unread_bytes",
         "peer",
@@ -223,9 +195,9 @@ class TlsServer(BufferedReader):
         self._handshakes = handshakes
         self._terms = handshakes.tls
         self._make = make
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = self._terms.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._hello = b""
+        self._engine: Engine | None = None
+        """Made when the first record is whole: it takes 50 times as much memory as a connection that says nothing."""
         self._socket: asyncio.Transport | None = None
         self._transport: TlsTransport | None = None
         self._inside: BufferedReader | None = None
@@ -242,15 +214,33 @@ class TlsServer(BufferedReader):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: of the handshake, or of what is inside."""
-        self._incoming.write(data)
         self._unread_bytes += len(data)
+        if self._engine is not None:
+            self._feed(self._engine, data)
+        else:
+            was_begun = _is_begun(self._hello)
+            self._hello += data
+            if not was_begun and _is_begun(self._hello):
+                self._handshakes.wait_for_turn(self)
+        self._keep_bounded()
+
+    def go_on(self) -> None:
+        """Its turn has come: begin to answer."""
+        if self._socket is None or self._socket.is_closing():
+            return
+        hello, self._hello = self._hello, b""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._engine = Engine(self._terms.context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
+        self._feed(self._engine, hello)
+
+    def _feed(self, engine: Engine, data: bytes) -> None:
+        engine.incoming.write(data)
         if self._inside is None:
-            self._shake_hands()
+            self._shake_hands(engine)
         if self._inside is not None:
-            self._read(self._inside)
+            self._read(engine.tls, self._inside)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.flush()
-        self._keep_bounded()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
@@ -274,47 +264,45 @@ class TlsServer(BufferedReader):
         if self._socket is not None:
             self._socket.abort()
 
-    def _shake_hands(self) -> None:
+    def _shake_hands(self, engine: Engine) -> None:
         if self._socket is None or self._socket.is_closing():
             return
         try:
-            self._tls.do_handshake()
+            engine.tls.do_handshake()
         except ssl.SSLWantReadError:
-            self._socket.write(self._outgoing.read())
+            self._socket.write(engine.outgoing.read())
             return
         except ssl.SSLError as error:
-            self._refuse(_describe(error))
+            self._refuse(engine, _describe(error))
             return
         terms = self._terms
-        name = terms.name_of(self._tls.getpeercert()) if terms.asks_for_certificate else None
+        name = terms.name_of(engine.tls.getpeercert()) if terms.asks_for_certificate else None
         if terms.asks_for_certificate and name is None:
-            self._refuse("the client's certificate does not name exactly one client")
+            self._refuse(engine, "the client's certificate does not name exactly one client")
             return
         self._handshakes.over(self)
         self._unread_bytes = 0
-        self._transport = TlsTransport(self._socket, self._tls, self._outgoing, name)
+        self._transport = TlsTransport(self._socket, engine, name)
         self._transport.flush()
         self._inside = self._make()
         self._inside.connection_made(self._transport)
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, engine: Engine, reason: str) -> None:
         """End the handshake; the client is told why, as far as TLS has words for it."""
         self._handshakes.over(self)
         self._handshakes.note_failure(reason, self.peer)
         if self._socket is not None:
-            self._socket.write(self._outgoing.read())
+            self._socket.write(engine.outgoing.read())
             self._socket.close()
 
-    def _read(self, inside: BufferedReader) -> None:
+    def _read(self, tls: ssl.SSLObject, inside: BufferedReader) -> None:
         """Hand on everything that can be decrypted now."""
         while self._transport is not None and not self._transport.is_closing():
             room, filled, is_over = self._read_buffer.lend(), 0, False
             try:
-                while filled < len(room):
-                    count = cast("int", self._tls.read(len(room) - filled, room[filled:]))  # with a buffer, it counts
+                while filled < len(room) and not is_over:
+                    count = cast("int", tls.read(len(room) - filled, room[filled:]))  # with a buffer, it counts
                     is_over = not count
-                    if is_over:
-                        break
                     filled += count
             except ssl.SSLWantReadError:
                 pass
@@ -339,3 +327,11 @@ def _describe(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate is not accepted: {error.verify_message}"
     return (error.reason or str(error)).lower().replace("_", " ")
+
+
+def _is_begun(data: bytes) -> bool:
+    """Whether OpenSSL can make something of it: a whole record, or what is none (RFC 8446 section 5.1)."""
+    if data[:2] != b"\x16\x03"[: len(data)]:
+        return True
+    length = int.from_bytes(data[3:5])
+    return len(data) >= 5 and len(data) >= min(5 + length, _RECORD_BYTES_MAX)
