@@ -31,14 +31,15 @@ def manager() -> Iterator[ServiceManager]:
 
 
 def served(port: int, client_id: str) -> bool:
-    """Whether a device that connects now is let in; False if it was let go, as one that the old process had."""
+    """Whether a device that connects now is let in; False if it was let go, as one that the old process had, or is
+    still waiting on a slow machine."""
     try:
         with RawClient(port) as device:
             device.send(connect(client_id))
             return device.read() is not None
     except ConnectionRefusedError:
         raise
-    except ConnectionError:
+    except (ConnectionError, TimeoutError):
         return False
 
 
