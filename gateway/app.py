@@ -153,7 +153,7 @@ class Gateway:
         await self._clock_sync.look()  # before anything is forwarded
         await self._broker.open(self._kept)
         async with (
-            control.serve(self._config.gateway.data_dir, self.status, self.books),
+            control.serve(self._config.gateway.data_dir, self.status, self.books, self._broker.registry.obey),
             asyncio.TaskGroup() as tasks,
         ):
             running = [

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import argon2
 
@@ -112,6 +112,26 @@ class Registry:
                 }
             )
         return rows
+
+    async def obey(self, request: Mapping[str, Any]) -> object:
+        """Carry out what `gateway devices` asks for: `{"command": "devices", "action": ..., "name": ..., ...}`.
+
+        Returns `rows()` for `list`, else the name.
+
+        Raises:
+            ConfigError: it cannot be done, and nothing has changed.
+            LogError: the disk refused, and nothing has changed.
+        """
+        asked = {key: request.get(key) for key in ("command", "action", "name", "secret_hash", "role")}
+        if asked.pop("command") != "devices":
+            raise ConfigError("this is no command that the gateway knows")
+        action, name, secret_hash, role = asked.values()
+        if action == "list":
+            return self.rows()
+        if not (isinstance(action, str) and isinstance(name, str) and isinstance(role, str | None)):
+            raise ConfigError("this is no change of a device")
+        await self.carry_out(action, name, str(secret_hash or ""), role)
+        return {"name": name}
 
     async def carry_out(self, action: str, name: str, secret_hash: str = "", role: str | None = None) -> None:
         """Change a stored device: `add`, `rotate`, `disable`, `enable` or `remove`; durable when it returns.

@@ -25,8 +25,11 @@ def source_of(address: str) -> str:
         host = ipaddress.IPv6Address(address)
     except ValueError:
         return address
-    mapped = host.ipv4_mapped
-    return str(mapped) if mapped is not None else str(ipaddress.ip_network((int(host), _NETWORK_BITS), strict=False))
+    if host.ipv4_mapped is not None:
+        return str(host.ipv4_mapped)
+    if host.is_link_local or host.is_loopback:  # all neighbours share that network
+        return address
+    return str(ipaddress.ip_network((int(host), _NETWORK_BITS), strict=False))
 
 
 class Failures:

@@ -122,6 +122,9 @@ def _show_broker(broker: dict[str, Any]) -> None:
             typer.secho(f"          {broker[key]:,} {what}", fg="yellow")
     if tls := broker["tls"]:
         _show_tls(tls)
+    for limit, times in broker["over_limits"].items():
+        if times:
+            typer.secho(f"          {times:,} time(s) somebody was slowed, refused or closed at {limit}", fg="yellow")
     for each in broker["refusals"][:_REFUSALS_SHOWN_MAX]:
         who = show.plain(each["client_id"]) + (f" (user {show.plain(each['username'])})" if each["username"] else "")
         what = f"{each['action']} {show.plain(each['topic'])}".strip()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import control
-from gateway.errors import LogError
+from gateway.errors import ConfigError, LogError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,3 +153,40 @@ async def test_books_that_the_disk_does_not_tell_are_no_answer(tmp_path: Path) -
 
     async with control.serve(tmp_path, dict, books):
         assert await asyncio.to_thread(control.ask_books, tmp_path) is None
+
+
+async def test_a_command_is_carried_out_and_answered(tmp_path: Path) -> None:
+    asked: list[dict[str, object]] = []
+
+    async def carry_out(request: dict[str, object]) -> object:
+        asked.append(request)
+        if request["command"] == "fail":
+            raise ConfigError("no", "try yes")
+        return [request["command"]]
+
+    async with control.serve(tmp_path, dict, carry_out=carry_out):
+        answer = await asyncio.to_thread(control.command, tmp_path, {"command": "go", "name": "größe\n"})
+        assert answer == ["go"]
+        assert asked == [{"command": "go", "name": "größe\n"}]
+        with pytest.raises(ConfigError, match="no") as caught:
+            await asyncio.to_thread(control.command, tmp_path, {"command": "fail"})
+        assert caught.value.hint == "try yes"
+    assert await asyncio.to_thread(control.command, tmp_path, {"command": "go"}) is None
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b'{"command": 7}\n', b"{\n", b"{" * 9000, b'{"a":' * 1500 + b"\n"])
+async def test_what_is_no_command_is_an_error_and_harms_nobody(tmp_path: Path, line: bytes) -> None:
+    async with control.serve(tmp_path, lambda: {"id": "edge"}, carry_out=lambda _: pytest.fail("carried out")):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / NAME))
+        writer.write(line)
+        writer.write_eof()
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        assert (b"error" in answer) == line.endswith(b"\n")
+        assert await ask(tmp_path) == {"id": "edge"}
+
+
+async def test_only_the_user_of_the_gateway_can_connect(tmp_path: Path) -> None:
+    async with control.serve(tmp_path, dict):
+        assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
