@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
+from gateway.eventlog.pages import PAGE_BYTES, PAGE_BYTES_BEFORE, page_bytes_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,10 +109,10 @@ def header_fault(path: Path) -> str:
 
 
 def page_bytes_of(path: Path) -> int:
-    """The page size that the header of a database tells; 4096, which segments have, if it tells none that can be."""
+    """The page size of a database as its header tells it, or as its pages do if the header tells none that can be."""
     with path.open("rb") as file:
         found = int.from_bytes(file.read(18)[16:], "big")
-    return found if found in {512, 1024, 2048, 4096, 8192, 16384, 32768} else 4096
+        return found if found in {PAGE_BYTES, PAGE_BYTES_BEFORE} else page_bytes_in(file)
 
 
 def look_over(connection: sqlite3.Connection, path: Path) -> None:

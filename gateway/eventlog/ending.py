@@ -64,16 +64,17 @@ def look_over_file(path: Path) -> None:
 
 def _highest_on_last_pages(path: Path, first_seq: int) -> int:
     try:
+        page_bytes = damage.page_bytes_of(path)
         with path.open("rb") as file:
-            count = os.fstat(file.fileno()).st_size // pages.PAGE_BYTES
+            count = os.fstat(file.fileno()).st_size // page_bytes
             number = max(1, count - _PAGES)
-            file.seek(number * pages.PAGE_BYTES)
+            file.seek(number * page_bytes)
             data = file.read()
     except OSError as error:
         raise LogError(f"{path} cannot be read: {error.strerror}", "Look at the disk (ls -l, dmesg).") from error
     found = [
         leaf.high
-        for at in range(0, len(data), pages.PAGE_BYTES)
-        if (leaf := pages.leaf_of(data[at : at + pages.PAGE_BYTES], 0, first_seq, _SEQ_MAX))
+        for at in range(0, len(data), page_bytes)
+        if (leaf := pages.leaf_of(data[at : at + page_bytes], 0, first_seq, _SEQ_MAX))
     ]
     return max(found, default=0)

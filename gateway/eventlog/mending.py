@@ -146,7 +146,7 @@ class Mender:
             LogError: the disk refused.
         """
         work = self._work()
-        first_page = salvage.template(work)
+        first_page = salvage.template(work, damage.page_bytes_of(path))
         best: tuple[int, Path | None, list[Span]] = (-1, None, [])
         for number, page in enumerate((None, first_page)):
             readable = salvage.opened(salvage.copy(path, work), found.first, found.last, page)

@@ -16,7 +16,7 @@ from zlib import crc32
 from gateway.errors import LogError
 from gateway.event import LOCAL, Event
 from gateway.eventlog import checksum, pages, wal
-from gateway.eventlog.damage import SQLITE_ERRORS, wal_of
+from gateway.eventlog.damage import SQLITE_ERRORS, page_bytes_of, wal_of
 from gateway.eventlog.reader import FLAGS, rows_statement
 from gateway.eventlog.segment import Segment, connect
 
@@ -164,12 +164,12 @@ def copy(path: Path, work: Path) -> Path:
     return to
 
 
-def template(work: Path) -> bytes:
-    """The first page of a segment, which every segment of this schema begins with."""
-    Segment.create(work, 1, {}, []).close()
+def template(work: Path, page_bytes: int) -> bytes:
+    """The first page of a segment, which every segment of this schema with pages of this size begins with."""
+    Segment.create(work, 1, {}, [], page_bytes=page_bytes).close()
     path = work / f"{1:020d}.db"
     with path.open("rb") as file:
-        page = file.read(pages.PAGE_BYTES)
+        page = file.read(page_bytes)
     path.unlink()
     return page
 
@@ -191,7 +191,7 @@ def opened(copied: Path, first_seq: int, last_seq: int, first_page: bytes | None
         with copied.open("r+b") as file:
             file.write(first_page)
     with copied.open("r+b") as file:
-        grafted = pages.graft(file, first_seq, last_seq)
+        grafted = pages.graft(file, page_bytes_of(copied), first_seq, last_seq)
     if grafted is None:
         return None
     root, leaves = grafted

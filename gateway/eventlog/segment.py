@@ -19,6 +19,7 @@ from zlib import crc32
 from gateway.errors import LogError
 from gateway.eventlog import checksum, damage, schema, wal
 from gateway.eventlog.damage import Damaged, sync_folder
+from gateway.eventlog.pages import PAGE_BYTES
 from gateway.eventlog.takeover import write_again
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def first_seq_of(path: Path) -> int:
     return int(path.stem)
 
 
-def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
+def connect(path: Path, *, synchronous: str = "FULL", page_bytes: int = PAGE_BYTES) -> sqlite3.Connection:
     """Open a database for writing, with every option that durability rests on set explicitly.
 
     The names of the database and of its write-ahead log are durable when it returns. SQLite sees to the second, but
@@ -58,6 +59,7 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
             path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
+            connection.execute(f"PRAGMA page_size = {page_bytes}")  # an existing database keeps its own
             _begin_log(connection, path, synchronous)
             sync_folder(path.parent)
         except BaseException:
@@ -77,7 +79,7 @@ def _begin_log(connection: sqlite3.Connection, path: Path, synchronous: str) -> 
             f"{path} has no write-ahead log, its journal mode stays {mode!r}", "Look at the disk (df, dmesg)."
         )
     connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute("PRAGMA wal_autocheckpoint = 1000")
+    connection.execute("PRAGMA wal_autocheckpoint = 2000")
     connection.execute("PRAGMA journal_size_limit = 8388608")
     connection.execute("PRAGMA cache_size = -2000")
     connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()  # a new database gets its log only now
@@ -180,7 +182,13 @@ class Segment:
 
     @classmethod
     def create(
-        cls, folder: Path, first_seq: int, meta: Mapping[str, str], inbound: Iterable[tuple[str, int, int]]
+        cls,
+        folder: Path,
+        first_seq: int,
+        meta: Mapping[str, str],
+        inbound: Iterable[tuple[str, int, int]],
+        *,
+        page_bytes: int = PAGE_BYTES,
     ) -> Segment:
         """Make an empty segment that carries the open QoS 2 packet ids on.
 
@@ -193,7 +201,7 @@ class Segment:
         draft = path.with_suffix(".new")
         try:
             remove(draft)
-            connection = connect(draft)
+            connection = connect(draft, page_bytes=page_bytes)
             try:
                 schema.migrate(connection, schema.segment)
                 connection.execute("BEGIN")

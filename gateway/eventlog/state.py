@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SEQ_MAX = 2**53
 """No log gets this far; a number beyond it is damage."""
-_LOG_PAGES = 64
+_LOG_PAGES = 128
 """The write-ahead log is begun anew after so many pages, so that it leaves most of the reserve to the database."""
 _ACCOUNTS = f"SELECT {schema.ACCOUNT} FROM cursors"  # noqa: S608 - a constant
 _KEEP_ACCOUNT = f"INSERT OR REPLACE INTO cursors ({schema.ACCOUNT}, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608

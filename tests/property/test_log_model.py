@@ -24,6 +24,7 @@ from gateway.event import Event
 from gateway.eventlog.history import History
 from gateway.eventlog.log import EventLog
 from gateway.eventlog.losses import DAMAGED
+from gateway.eventlog.pages import PAGE_BYTES
 from gateway.eventlog.state import Retained
 from gateway.ingest.ingest import Ingest
 from tests.unit.eventlog.logs import HandClock, firsts, limits, newest, refuse_inserts
@@ -34,10 +35,9 @@ UPSTREAMS = ("cloud", "archive")
 LATER = "later"
 """An upstream that is configured some time, and some time no more."""
 PACKET_IDS = (1, 2, 3)
-SEGMENT_BYTES_MAX = 52 * 1024
-"""Less than an operator may set: an empty segment has 48 KiB, so every 4 KiB of events fill one."""
+SEGMENT_BYTES_MAX = 28 * 1024
+"""Less than an operator may set: an empty segment has 24 KiB, so every 4 KiB of events fill one."""
 
-PAGE_BYTES = 4096
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
 payloads = st.tuples(st.one_of(st.just(b"payload"), st.binary(max_size=20)), st.sampled_from([1, 300, 600]))

@@ -7,6 +7,7 @@ import pytest
 from gateway.eventlog import ending, pages
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.losses import ledger
+from gateway.eventlog.pages import PAGE_BYTES
 from gateway.eventlog.segment import Segment, path_of
 from gateway.eventlog.state import path_of as state_path_of
 from tests.unit.eventlog.logs import event, execute, fill, firsts, newest, opened, put, read_all, seqs
@@ -42,11 +43,11 @@ def test_a_tree_that_leads_to_another_page_than_the_last_is_noticed(segment):
     content = segment.read_bytes()
     leaves = [
         leaf
-        for number in range(2, len(content) // 4096 + 1)
-        if (leaf := pages.leaf_of(content[(number - 1) * 4096 : number * 4096], number, 1, EVENTS))
+        for number in range(2, len(content) // PAGE_BYTES + 1)
+        if (leaf := pages.leaf_of(content[(number - 1) * PAGE_BYTES : number * PAGE_BYTES], number, 1, EVENTS))
     ]
     rightmost, other = max(leaves), min(leaves)
-    at = content.index(rightmost.page.to_bytes(4, "big"), 4096)
+    at = content.index(rightmost.page.to_bytes(4, "big"), PAGE_BYTES)
     assert content[at - 8] == 0x05, "the pointer of the page above the leaves"
     patch(segment, at, other.page.to_bytes(4, "big"))
     with pytest.raises(Damaged, match=f"a page in it holds {EVENTS}"):
@@ -62,7 +63,7 @@ def test_a_flipped_bit_in_one_of_the_last_events_is_noticed(segment):
 async def test_damage_further_back_is_found_while_the_gateway_serves(tmp_path):
     async with opened(tmp_path, segment_bytes_max=10**8) as log:
         await fill(log, 600, bytes(3000))
-    patch(newest(tmp_path), 100 * 4096, b"\xff" * 4096)
+    patch(newest(tmp_path), 100 * PAGE_BYTES, b"\xff" * PAGE_BYTES)
     async with opened(tmp_path, segment_bytes_max=10**8, recent_bytes_max=0) as log:
         assert firsts(tmp_path) == [1]
         assert put(log) == 601

@@ -106,7 +106,7 @@ async def test_reading_goes_on_beside_writing_and_rotation(tmp_path):
                 await log.intake.settled()
         for reader in readers:
             assert seqs(await reader) == list(range(1, 301))
-        assert len(firsts(tmp_path)) > 20
+        assert len(firsts(tmp_path)) >= 10
 
 
 async def test_those_who_wait_are_told_of_a_commit(tmp_path):

@@ -68,7 +68,7 @@ async def test_the_oldest_are_dropped_and_booked_for_each_upstream_that_lacks_th
 async def test_events_that_are_too_old_expire(tmp_path):
     clock = HandClock()
     async with opened(tmp_path, clock=clock, retention_bytes_max=0, retention_age_s=100) as log:
-        await fill(log, 5)
+        await fill(log, 20)
         clock.now_ns = 101 * 10**9
         await log.retain()
         oldest = firsts(tmp_path)[0]
@@ -124,7 +124,9 @@ async def test_a_drop_during_a_cancelled_flush_is_booked_once(tmp_path):
         await asyncio.wait([retaining])
         await log.retain()
         (line,) = await log.books()
-        assert (line.balances, line.dropped) == (True, firsts(tmp_path)[0] - 1)
+        assert line.balances
+        assert line.dropped >= firsts(tmp_path)[0] - 1 > 0
+    assert sum(row.events for row in ledger(path_of(tmp_path))) == line.dropped
 
 
 async def test_a_full_log_takes_nothing_until_an_upstream_made_room(tmp_path, caplog):

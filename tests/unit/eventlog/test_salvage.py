@@ -23,9 +23,12 @@ PAGE = pages.PAGE_BYTES
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A segment of some 600 pages with 20,000 events, 400 topics and a tree of three levels."""
-    folder = tmp_path_factory.mktemp("whole")
-    made = Segment.create(folder, 1, {"log_id": "a" * 32}, [("dev", 7, 3)])
+    """A segment of some 1,200 pages with 20,000 events, 400 topics and a tree of three levels."""
+    return filled(tmp_path_factory.mktemp("whole"), pages.PAGE_BYTES)
+
+
+def filled(folder, page_bytes):
+    made = Segment.create(folder, 1, {"log_id": "a" * 32}, [("dev", 7, 3)], page_bytes=page_bytes)
     batch = Batch()
     batch.events += [event(n, b"%d" % n + bytes(60), topic=f"site/{n % 400}/temperature") for n in range(1, EVENTS + 1)]
     made.append(batch)
@@ -75,6 +78,18 @@ def test_no_single_lost_page_costs_more_than_a_thousandth_of_a_large_segment_or_
         damage(data_dir, page)
         mended = mend(data_dir)
         assert EVENTS - mended.events <= on_a_page, f"page {page}"
+
+
+def test_a_segment_with_pages_of_the_size_they_had_before_is_salvaged_too(tmp_path):
+    (tmp_path / "log").mkdir()
+    path = filled(tmp_path / "log", pages.PAGE_BYTES_BEFORE)
+    for lost in (0, 300):  # the first page tells the size of all
+        with path.open("r+b") as file:
+            file.seek(lost * pages.PAGE_BYTES_BEFORE)
+            file.write(bytes(pages.PAGE_BYTES_BEFORE))
+    mended = mend(tmp_path)
+    assert 0 < EVENTS - mended.events <= 60
+    assert len(stored(tmp_path)) == mended.events
 
 
 def test_an_interior_page_costs_nothing(data_dir, whole):

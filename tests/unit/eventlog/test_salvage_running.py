@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 
 from gateway.eventlog.losses import ledger
+from gateway.eventlog.pages import PAGE_BYTES
 from gateway.eventlog.segment import path_of
 from gateway.eventlog.state import path_of as state_path_of
 from tests.unit.eventlog.logs import fill, firsts, newest, opened, put, read_all
@@ -34,8 +35,8 @@ async def test_the_segment_that_is_written_is_left_before_it_is_mended(tmp_path)
         await log.beat()
         log._writer._segment._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         with path.open("r+b") as file:
-            file.seek(100 * 4096)
-            file.write(b"\xff" * 4096)
+            file.seek(100 * PAGE_BYTES)
+            file.write(b"\xff" * PAGE_BYTES)
         left = await read_all(log)
         assert 195 <= len(left) < 200
         seq = put(log, b"goes on")
@@ -52,8 +53,8 @@ async def test_a_tree_that_hides_events_without_an_error_is_salvaged_before_they
     with closing(sqlite3.connect(path)) as db:
         (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()
     with path.open("r+b") as file:
-        file.seek((root - 1) * 4096)
-        file.write(b"\x0d" + bytes(4095))  # a leaf without a row
+        file.seek((root - 1) * PAGE_BYTES)
+        file.write(b"\x0d" + bytes(PAGE_BYTES - 1))  # a leaf without a row
     async with opened(tmp_path, recent_bytes_max=0) as log:
         await log.mend()
         assert [event.seq for event in await read_all(log)] == [*range(1, 41)]

@@ -11,6 +11,7 @@ import pytest
 from gateway.errors import LogError
 from gateway.eventlog import segment
 from gateway.eventlog.batch import Batch, InboundMark
+from gateway.eventlog.pages import PAGE_BYTES
 from gateway.eventlog.reader import SegmentReader
 from gateway.eventlog.segment import Segment
 from tests.unit.eventlog.logs import HandClock, commit_held_back, event, execute, refuse_inserts
@@ -235,7 +236,7 @@ def test_a_damaged_page_is_told_as_damage(tmp_path, made, look):
         rows = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name IN ('events', 'inbound', 'meta')")
         roots = rows.fetchall()
     for (root,) in roots:
-        content = content[: (root - 1) * 4096] + b"\xff" * 4096 + content[root * 4096 :]
+        content = content[: (root - 1) * PAGE_BYTES] + b"\xff" * PAGE_BYTES + content[root * PAGE_BYTES :]
     made.path.write_bytes(content)
     damaged = Segment.open(made.path)
     with pytest.raises(LogError, match=r"00001\.db"):

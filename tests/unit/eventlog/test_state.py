@@ -127,7 +127,7 @@ def test_what_a_session_is_owed_is_stored_with_cursors_and_outlives_its_subscrip
         "UPDATE sessions SET queue = '[1,[],[],0'",
         "UPDATE sessions SET queue = '[1,[[1]],[],0,0]'",
         "UPDATE sessions SET queue = '[-1,[],[],0,0]'",
-        "UPDATE sessions SET queue = '[null,[[1,\"2\",1,\"\"]],[],0,0]'",
+        'UPDATE sessions SET queue = \'[null,[[1,"2",1,""]],[],0,0]\'',
         "UPDATE sessions SET since = '{\"#\":1.5}'",
         "UPDATE sessions SET subscriptions = X'00'",
         "UPDATE sessions SET subscriptions = '3'",

@@ -9,12 +9,13 @@ import pytest
 from gateway.eventlog import wal
 from gateway.eventlog.damage import page_bytes_of, wal_of
 from gateway.eventlog.losses import ledger
+from gateway.eventlog.pages import PAGE_BYTES
 from gateway.eventlog.segment import Segment
 from gateway.eventlog.state import path_of as state_path_of
 from tests.unit.eventlog.logs import firsts, newest, opened, power_cut, put, read_all
 
 EVENTS = 30
-FRAME_BYTES = 24 + 4096
+FRAME_BYTES = 24 + PAGE_BYTES
 
 
 @pytest.fixture

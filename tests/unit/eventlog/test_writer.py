@@ -80,14 +80,14 @@ def test_segments_are_rotated_by_what_they_take_on_the_disk_and_not_by_payload(t
 
 def test_writing_goes_on_in_the_newest_segment_after_a_reopen(tmp_path):
     with closing(opened(tmp_path)) as writer:
-        write(writer, 6, BIG)
+        write(writer, 14, BIG)
     before = firsts(tmp_path)
     assert len(before) > 1
     with closing(opened(tmp_path)) as writer:
-        assert writer.next_seq == 7
-        assert writer.write(batch_of(event(7))) is None
+        assert writer.next_seq == 15
+        assert writer.write(batch_of(event(15))) is None
     assert firsts(tmp_path) == before
-    assert seqs(tmp_path) == list(range(1, 8))
+    assert seqs(tmp_path) == list(range(1, 16))
 
 
 def test_a_full_segment_is_not_written_again_after_a_reopen(tmp_path):
