@@ -4,6 +4,7 @@
     ├── ConfigError          the operator: mend the configuration or the machine
     ├── ProtocolViolation    the device: its connection is closed, nothing else happens
     ├── LogError             the disk: nothing is acknowledged until it is well again
+    ├── TooManySessions      a client: it is turned away until another session has ended
     └── DeliveryError        the upstream
         ├── Unreachable      no connection, or it broke: reconnect with backoff, same batch
         ├── Busy             it asked for time: wait, same batch
@@ -44,6 +45,16 @@ class ProtocolViolation(GatewayError):  # noqa: N818 - named for what the device
 
 class LogError(GatewayError):
     """The disk did not do what it was asked; nothing that it concerns was acknowledged."""
+
+
+class TooManySessions(GatewayError):  # noqa: N818 - named for why the client is turned away
+    """No further persistent session can begin."""
+
+    def __init__(self, sessions_max: int) -> None:
+        super().__init__(
+            f"there are {sessions_max} persistent sessions already",
+            "End sessions that nobody needs (connect with a clean session), or raise broker.sessions_max.",
+        )
 
 
 class DeliveryError(GatewayError):

@@ -30,7 +30,7 @@ from gateway.broker.rights import Rights
 from gateway.broker.sessions import Sessions
 from gateway.broker.status import BrokerStatus
 from gateway.broker.websocket import WebSocketServer
-from gateway.errors import LogError
+from gateway.errors import LogError, TooManySessions
 
 if TYPE_CHECKING:
     import socket
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
 
 _SWEEP_INTERVAL_S = 1.0
 _CLOSE_TIMEOUT_S = 2.0
-_REFILL_WAIT_S = 0.5
-"""How long clients are kept waiting at start until sessions have what they are owed."""
-_AGE_INTERVAL_S = 60.0
 _KEEP_ALIVE_FACTOR = 1.5
 """MQTT 3.1.1 section 3.1.2.10."""
 
@@ -67,7 +64,7 @@ class Broker:
         self._read_buffer = ReadBuffer(ingest, max(config.unfinished_bytes_max, config.packet_bytes_max + 5))
         self._delivery = Delivery(config, log.retained)
         self._queues = Queues(log, self._delivery)
-        self._sessions = Sessions(log, self._delivery, self._queues, config.sessions_max)
+        self._sessions = Sessions(log, self._delivery, self._queues, config)
         self.registry = Registry(config.users, log.devices, config.devices_max)
         """Who may log in."""
         self.registry.on_change, self.registry.connected = self._expel, self._connected
@@ -85,7 +82,6 @@ class Broker:
         self._stopping = False
         self._accepted = self._violations = 0
         self._wills_dropped = self._wills_bytes = 0
-        self._sessions_refused = self._sessions_expired = 0
 
     # --- life ---
 
@@ -98,20 +94,17 @@ class Broker:
         make_room(self._config.connections_max)
         await self._sessions.open()
         self._ingest.on_committed(self._delivery.deliver)
-        await self._queues.refill(_REFILL_WAIT_S)
         for address, listening in await listen(self._config.addresses(), kept):
             self._servers.append(await self._listen(address, listening))
 
     async def run(self) -> None:
         """Close connections that are silent for too long, until cancelled."""
-        turned_away, aged_s = 0, time.monotonic()
+        turned_away = 0
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
             self._sweep(time.monotonic())
-            if time.monotonic() - aged_s >= min(_AGE_INTERVAL_S, self._config.session_expiry_s):
-                await self._expire(time.monotonic() - aged_s)
-                aged_s = time.monotonic()
-            self._queues.check()
+            for client_id in await self._sessions.tend(time.monotonic(), self._clients):
+                self._ingest.discard(client_id)
             if self._house.turned_away > turned_away:
                 turned_away = self._house.turned_away
                 logger.warning("connections beyond connections_max are closed", extra={"since_start": turned_away})
@@ -136,7 +129,6 @@ class Broker:
         for task in list(self._serving.values()):
             task.cancel()
         self._admission.login.close()
-        self._queues.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._sessions.close()
@@ -156,8 +148,8 @@ class Broker:
             self._read_buffer.closed,
             self._ingest.waiting,
             len(self._queues),
-            self._sessions_refused,
-            self._sessions_expired,
+            self._sessions.refused,
+            self._sessions.expired,
             self._wills_dropped,
             drops.dropped,
             drops.unread,
@@ -292,7 +284,7 @@ class Broker:
         """The one supervisor: whatever goes wrong in here ends one connection and nothing else."""
         try:
             await work
-        except LogError as error:
+        except (LogError, TooManySessions) as error:
             connection.send(packets.write_connack(packets.UNAVAILABLE))
             connection.close(str(error))
         except Exception:
@@ -308,11 +300,6 @@ class Broker:
             self._ingest.discard(client_id)
         connack = await self._sessions.begin(client_id, clean_session=connect.clean_session)
         if connection.closing:
-            return
-        if connack is None:
-            self._sessions_refused += 1
-            connection.send(packets.write_connack(packets.UNAVAILABLE))
-            connection.close("there are sessions_max persistent sessions already")
             return
         connection.send(connack)
         self._delivery.attach(client_id, connection, connection.rights)
@@ -406,15 +393,6 @@ class Broker:
                     connection.abort("the client has gone while the log was full")
             elif 0 < connection.connect.keep_alive_s * _KEEP_ALIVE_FACTOR < silent_s:
                 connection.abort("nothing heard for one and a half times its keep-alive")
-
-    async def _expire(self, passed_s: float) -> None:
-        """Note that time has passed, and end sessions whose clients have been away for too long."""
-        self._queues.age(passed_s)
-        if self._config.session_expiry_s:
-            expired = await self._sessions.expire(self._config.session_expiry_s, self._clients.__contains__)
-            self._sessions_expired += len(expired)
-            for client_id in expired:
-                self._ingest.discard(client_id)
 
     def _patience_s(self, connect: Connect) -> float:
         return connect.keep_alive_s * _KEEP_ALIVE_FACTOR or self._config.connect_timeout_s

@@ -26,6 +26,8 @@ _AT_A_TIME = 1000
 _IN_FLIGHT_AT_A_TIME = 100
 _NEAR_EVENTS = 100_000
 """Sessions no further behind are caught up first: they need not wait for one that has been away for months."""
+_REFILL_WAIT_S = 0.5
+"""So long clients are kept waiting at start, that sessions may have what they are owed."""
 _RETRY_S = 1.0
 _AWAY_STEP_S = 3600
 """How exactly it is stored how long a client has been away."""
@@ -68,6 +70,7 @@ class Queues:
     def end(self, client_id: str) -> None:
         """A session is over."""
         self._kept.pop(client_id, None)
+        self._restored.pop(client_id, None)
 
     # --- time away ---
 
@@ -132,20 +135,24 @@ class Queues:
             if after_seq is not None and after_seq < head:
                 scan = near if head - after_seq <= _NEAR_EVENTS else far
                 scan.seq = min(scan.seq, after_seq)
-                self._delivery.fall_behind(client_id, Behind(scan, after_seq))
+                self._fall_behind(client_id, Behind(scan, after_seq))
             elif queue.inflight or queue.retained:
-                self._delivery.fall_behind(client_id, Behind(near, head))
+                self._fall_behind(client_id, Behind(near, head))
             if queue.inflight or queue.retained or queue.packet_ids:
                 self._delivery.outbox(client_id).restore(queue)
                 self._restored[client_id] = queue
-        self._scans = [near, far]
         self._is_due = seq is None
         self._log.sessions.queues = self
 
-    async def refill(self, wait_s: float) -> None:
-        """Begin to give the sessions what they are owed from before the start; goes on alone after `wait_s`."""
+    def _fall_behind(self, client_id: str, behind: Behind) -> None:
+        self._delivery.fall_behind(client_id, behind)
+        if behind.scan not in self._scans:
+            self._scans.append(behind.scan)
+
+    async def refill(self) -> None:
+        """Begin to give the sessions what they are owed from before the start; if that is much, it goes on alone."""
         self._refilling = asyncio.get_running_loop().create_task(self._refill())
-        await asyncio.wait([self._refilling], timeout=wait_s)
+        await asyncio.wait([self._refilling], timeout=_REFILL_WAIT_S)
 
     def check(self) -> None:
         """Raises whatever has ended `refill` unexpectedly."""
@@ -159,6 +166,7 @@ class Queues:
 
     async def _refill(self) -> None:
         await self._supply()
+        self._scans.sort(key=lambda scan: scan.seq, reverse=True)
         while self._scans:
             await self._scan(self._scans[0])
             del self._scans[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import amqtt.broker
@@ -19,21 +20,23 @@ from amqtt.contexts import ListenerConfig, ListenerType
 from amqtt.errors import AMQTTError, MQTTError, NoDataError
 
 from gateway.broker import packets
-from gateway.errors import LogError
+from gateway.errors import LogError, TooManySessions
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from amqtt.mqtt.protocol.broker_handler import UnSubscription
     from amqtt.session import Session
 
+    from gateway.broker.config import BrokerConfig
     from gateway.broker.delivery import Delivery
     from gateway.broker.queues import Queues
     from gateway.eventlog.log import EventLog
 
 _LISTENER = "default"  # amqtt insists on one of this name
 _SUBSCRIPTION_FAILED = 0x80
+_TEND_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +90,7 @@ class Exchange(ReaderAdapter, WriterAdapter):
 class Sessions(amqtt.broker.Broker):
     """Sessions of admitted clients, persistent ones kept in `state.db`."""
 
-    def __init__(self, log: EventLog, delivery: Delivery, queues: Queues, sessions_max: int) -> None:
+    def __init__(self, log: EventLog, delivery: Delivery, queues: Queues, config: BrokerConfig) -> None:
         for noisy in ("amqtt", "transitions"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         listener = ListenerConfig(type=ListenerType.EXTERNAL)
@@ -95,22 +98,28 @@ class Sessions(amqtt.broker.Broker):
         self._log = log
         self._delivery = delivery
         self._queues = queues
-        self._sessions_max = sessions_max
+        self._sessions_max, self._expiry_s = config.sessions_max, config.session_expiry_s
+        self._tended_s = time.monotonic()
+        self.refused = self.expired = 0
+        """Sessions not begun because there were too many, and ended because their clients were away for too long."""
 
     async def open(self) -> None:
-        """Start amqtt and bring back the persistent sessions of the last run."""
+        """Start amqtt and bring back the persistent sessions of the last run, with most of what they are owed."""
         await self.start()
         self._queues.open()
+        await self._queues.refill()
 
     async def close(self) -> None:
         """Stop amqtt; persistent sessions stay in `state.db`."""
+        self._queues.close()
         await self.shutdown()
 
-    async def begin(self, client_id: str, *, clean_session: bool) -> bytes | None:
-        """Begin a client's session, or go on with it; the CONNACK, None if there are `sessions_max` already.
+    async def begin(self, client_id: str, *, clean_session: bool) -> bytes:
+        """Begin a client's session, or go on with it; returns the CONNACK.
 
         Raises:
             LogError: the disk did not take the change; the client must be turned away.
+            TooManySessions: so must it if there are `sessions_max` already.
         """
         if clean_session:
             self._delivery.forget(client_id)
@@ -122,7 +131,8 @@ class Sessions(amqtt.broker.Broker):
         await self._exchange(client_id, b"", 1, answer.append)
         if client_id not in self._queues:
             if len(self._queues) >= self._sessions_max:
-                return None
+                self.refused += 1
+                raise TooManySessions(self._sessions_max)
             self._queues.begin(client_id)
             try:
                 await self._log.sessions.keep(client_id, {}, {})
@@ -131,20 +141,39 @@ class Sessions(amqtt.broker.Broker):
                 raise
         return b"".join(answer)
 
-    async def expire(self, after_s: float, is_coming: Callable[[str], bool]) -> list[str]:
-        """End the sessions of clients that have been away for longer, but of those that are coming back just now."""
-        expired = [client_id for client_id in self._queues.away_for(after_s) if not is_coming(client_id)]
+    async def tend(self, now_s: float, coming: Container[str]) -> list[str]:
+        """End the sessions of clients that have been away for too long, but not of those that are `coming` back.
+
+        Returns:
+            Whose sessions have ended. It is cheap, and does something once a minute.
+
+        Raises:
+            Exception: whatever unexpected has ended the look through the log; a bug.
+        """
+        self._queues.check()
+        passed_s = now_s - self._tended_s
+        if passed_s < _TEND_INTERVAL_S:
+            return []
+        self._tended_s = now_s
+        self._queues.age(passed_s)
+        away = self._queues.away_for(self._expiry_s) if self._expiry_s else []
+        expired = [client_id for client_id in away if client_id not in coming]
+        self.expired += len(expired)
         for client_id in expired:
             self._delivery.forget(client_id)
             self._queues.end(client_id)
             logger.info("a session has expired", extra={"client_id": client_id})
         for client_id in expired:
-            try:
-                if client_id not in self._queues:
-                    await self._log.sessions.drop(client_id)
-            except LogError as error:  # it is there again after a restart
-                logger.error("an expired session is still on disk", extra={"reason": str(error)})  # noqa: TRY400
+            await self._drop(client_id)
         return expired
+
+    async def _drop(self, client_id: str) -> None:
+        if client_id in self._queues:  # it has begun anew meanwhile
+            return
+        try:
+            await self._log.sessions.drop(client_id)
+        except LogError as error:  # it is there again after a restart
+            logger.error("an expired session is still on disk", extra={"reason": str(error)})  # noqa: TRY400
 
     async def ask(self, client_id: str, request: bytes, send: Callable[[bytes], None]) -> None:
         """Have a SUBSCRIBE or UNSUBSCRIBE of a client answered; `send` gets SUBACK or UNSUBACK.

@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from gateway.broker.rights import Rights
+
 
 @pytest.fixture
 async def site_at(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Site]]]:
     """Make sites: `await site_at(log={...}, broker={...})`; one at a time on one data directory."""
     made: list[Site] = []
 
-    async def make(log: dict[str, object] | None = None, **broker: object) -> Site:
-        site = Site(tmp_path, log or {}, broker)
+    async def make(log: dict[str, object] | None = None, rights: Rights | None = None, **broker: object) -> Site:
+        site = Site(tmp_path, log or {}, broker, rights)
         made.append(site)
         await site.broker.open()
         return site

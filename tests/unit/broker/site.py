@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from gateway.broker.rights import Rights
     from gateway.event import Event
 
 
@@ -62,14 +63,16 @@ def _write_lock(path: Path) -> Iterator[None]:
 class Site:
     """The parts of a gateway that devices see."""
 
-    def __init__(self, data_dir: Path, log: dict[str, object], broker: dict[str, object]) -> None:
+    def __init__(
+        self, data_dir: Path, log: dict[str, object], broker: dict[str, object], rights: Rights | None = None
+    ) -> None:
         self.data_dir = data_dir
         self.log = open_log(data_dir, **log)
         self.ingest = Ingest(self.log, SystemClock())
         self.config = BrokerConfig.model_validate(
             {"listen": ["mqtt://127.0.0.1:0"], "allow_anonymous": True, "logins_parallel_max": 1} | broker
         )
-        self.broker = Broker(self.config, self.log, self.ingest)
+        self.broker = Broker(self.config, self.log, self.ingest, rights)
         self.devices: list[wire.Device] = []
         self._closed = False
 
