@@ -48,12 +48,14 @@ def describe(certificates: Iterable[Certificate]) -> list[dict[str, Any]]:
     return [each.describe(now_s) for each in certificates]
 
 
-def print_all(certificates: Iterable[dict[str, Any]]) -> None:
-    """A line for each, of those that need attention in colour."""
-    for each in certificates:
+def print_all(facts: dict[str, Any]) -> None:
+    """A line for each certificate of a status, those that need attention in colour."""
+    for each in facts.get("certificates", []):
         until = f"valid until {each['valid_until']} ({each['days_left']:,} days)"
         text = f"certificate {show.plain(each['what'])} ({show.plain(each['where'])}): {each['problem'] or until}"
         typer.secho(text, fg="red" if each["problem"] else None)
+    for problem in facts.get("certificate_problems", []):
+        typer.secho(f"certificate {show.plain(problem)}", fg="red")
 
 
 def verify(settings: Config) -> list[str]:

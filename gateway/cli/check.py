@@ -52,7 +52,7 @@ def _doors(broker: BrokerConfig) -> list[str]:
     warnings = []
     by_certificate = broker.tls is not None and broker.tls.client_certificate == "required"
     if not broker.users and not broker.allow_anonymous and not by_certificate:
-        warnings.append("broker.users is empty and allow_anonymous is false: no device can connect")
+        warnings.append("broker.users is empty: no device can connect but those that `gateway devices add` has stored")
     for address in broker.addresses():
         if address.is_loopback:
             continue

@@ -91,9 +91,7 @@ def _show(facts: dict[str, Any]) -> None:
         _show_broker(broker)
     for each in facts["upstreams"]:
         _show_upstream(each)
-    certificates.print_all(facts.get("certificates", []))
-    for problem in facts.get("certificate_problems", []):
-        typer.secho(f"certificate {show.plain(problem)}", fg="red")
+    certificates.print_all(facts)
     if not facts["upstreams"]:
         typer.echo("upstream  none configured: events are stored and go nowhere")
 

@@ -110,6 +110,27 @@ def test_a_right_configuration_is_told_to_be_right_with_what_would_run(cli: Call
     assert "go nowhere" in done.out
 
 
+@pytest.mark.parametrize(
+    ("listen", "warned"),
+    [
+        ("mqtt://127.0.0.1, ws://[::1], mqtt://localhost", ()),
+        ("mqtt://0.0.0.0", ("ANYBODY who reaches mqtt://0.0.0.0:1883", "readable on mqtt://0.0.0.0:1883")),
+        ("ws://[::]:99", ("ANYBODY who reaches ws://[::]:99", "readable on ws://[::]:99")),
+    ],
+)
+def test_a_door_that_is_open_to_the_network_is_warned_of(
+    cli: Callable[..., Done], config: Path, monkeypatch: pytest.MonkeyPatch, listen: str, warned: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("GATEWAY__BROKER__LISTEN", listen)
+    monkeypatch.setenv("GATEWAY__BROKER__ALLOW_ANONYMOUS", "true")
+    done = cli("check", "--config", config)
+    assert done.code == 0
+    for text in ("ANYBODY who reaches mqtt://0.0.0.0:1883", "ANYBODY who reaches ws://[::]:99", "readable on"):
+        assert (text in done.out) == any(text in each for each in warned)
+    monkeypatch.setenv("GATEWAY__BROKER__ALLOW_ANONYMOUS", "false")
+    assert "ANYBODY" not in cli("check", "--config", config).out
+
+
 @pytest.mark.parametrize("command", ["check", "run", "status", "tail", "events"])
 def test_a_missing_configuration_file_is_wrong_usage(cli: Callable[..., Done], tmp_path: Path, command: str) -> None:
     done = cli(command, "--config", tmp_path / "nowhere.toml")

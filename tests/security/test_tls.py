@@ -129,6 +129,7 @@ def test_a_client_that_trusts_another_authority_does_not_connect(
     with pytest.raises(ssl.SSLCertVerificationError):
         RawClient(edge.tls_port, SiteCertificates(tmp_path / "other").trusting())
     wait_for(lambda: "unknown ca" in edge.tls()["last_failure"], what="the failed handshake is counted")
+    assert "1 TLS handshake(s) failed" in edge.gateway.command("status").stdout
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
