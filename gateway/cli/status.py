@@ -83,10 +83,7 @@ def _show(facts: dict[str, Any]) -> None:
         _show_clock(clock)
     if wear := facts.get("wear"):
         typer.echo(f"card      {_describe_wear(wear)}")
-    if log["error"]:
-        typer.secho(f"disk      nothing is stored or acknowledged: {show.plain(log['error'])}", fg="red")
-    if log["full"]:
-        typer.secho(f"log       full, devices are not read from: {show.plain(log['full'])}", fg="red")
+    _show_trouble(log)
     if broker := facts.get("broker"):
         _show_broker(broker)
     for each in facts["upstreams"]:
@@ -94,6 +91,17 @@ def _show(facts: dict[str, Any]) -> None:
     certificates.print_all(facts)
     if not facts["upstreams"]:
         typer.echo("upstream  none configured: events are stored and go nowhere")
+
+
+def _show_trouble(log: dict[str, Any]) -> None:
+    if log["error"]:
+        typer.secho(f"disk      nothing is stored or acknowledged: {show.plain(log['error'])}", fg="red")
+    if log["full"]:
+        typer.secho(f"log       full, devices are not read from: {show.plain(log['full'])}", fg="red")
+    if times := log.get("retained_refused"):  # not known of a gateway that does not run
+        typer.secho(
+            f"log       {times:,} message(s) not retained, beyond log.retained_messages_max or _bytes_max", fg="yellow"
+        )
 
 
 def _show_broker(broker: dict[str, Any]) -> None:

@@ -43,6 +43,10 @@ class LogConfig(BaseModel):
     """Whole segments older than this are removed, under refuse_new only once every upstream has them. 0 is no limit."""
     retention_interval_s: float = Field(default=10, gt=0)
     """How often retention looks."""
+    retained_messages_max: int = Field(default=10_000, ge=1)
+    """Retained messages; beyond it a message is stored and delivered, but not retained. One client may have half."""
+    retained_bytes_max: int = Field(default=16 * 1024 * 1024, ge=1024)
+    """The same limit in bytes, of which a retained message takes 400 beside its topic and payload."""
     card_endurance_tb: float | None = Field(default=None, gt=0)
     """Terabytes the card or disk may be written in its life, as its maker says (TBW); `gateway status` then tells how
     many years that is at the present pace."""

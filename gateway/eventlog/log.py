@@ -60,6 +60,10 @@ class LogStatus(NamedTuple):
     """Why the disk does not do what it is asked; empty if all is well."""
     full: str
     """Why devices are not read from though the disk is well; empty if they are."""
+    retained: int
+    """Retained messages."""
+    retained_refused: int
+    """Messages not retained since the start, because of the limits on those."""
 
 
 class EventLog:
@@ -121,7 +125,7 @@ class EventLog:
         self._reading = Reading(self.data_dir, found.reader, mender, seal=self._seal, on_missing=self._miss)
         self.inbound = dict(self._writer.inbound)
         """Open QoS 2 packet ids at start: (client id, packet id), and the event of each."""
-        self._messages = RetainedMessages(self._state.retained(), self._state.retained_seq())
+        self._messages = RetainedMessages(self._state.retained(), self._state.retained_seq(), self._config)
         self.retained = self._messages.current
         """Retained messages by topic, as of `head`."""
         self.sessions = Sessions(self._state, self._write)
@@ -324,6 +328,8 @@ class EventLog:
             pending_events=self.intake.pending_events,
             error=self.intake.error or next(iter(self._trouble.values()), ""),
             full=self.intake.full,
+            retained=len(self.retained),
+            retained_refused=self._messages.refused,
         )
 
     async def beat(self) -> None:

@@ -1,4 +1,8 @@
-"""The retained message of a topic (MQTT 3.1.1 section 3.3.1.3). Pure data."""
+"""The retained message of a topic (MQTT 3.1.1 section 3.3.1.3). Pure data.
+
+There are limits for all of them together, and one client may take half of each, so that who floods them leaves room for
+others. A message beyond a limit is an event like any other, and its topic has no retained message then.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gateway.event import Event
+    from gateway.eventlog.config import LogConfig
+
+MESSAGE_OVERHEAD_BYTES = 400
+"""What a retained message takes in memory beside its topic and payload, about."""
 
 
 class Retained(NamedTuple):
@@ -23,7 +31,7 @@ class Retained(NamedTuple):
 class RetainedMessages:
     """Retained messages by topic, what of them is not on disk yet, and what has still to be looked up in the log."""
 
-    def __init__(self, known: Iterable[Retained], seq: int) -> None:
+    def __init__(self, known: Iterable[Retained], seq: int, config: LogConfig) -> None:
         self.current = {message.topic: message for message in known}
         """As of the head; whoever has this dict sees every change."""
         self.seq = seq
@@ -33,6 +41,14 @@ class RetainedMessages:
         self.behind: tuple[int, int] | None = None
         """Events after the first number up to the second have still to be looked through, beside new ones."""
         self._newer: set[str] = set()
+        self._most = config.retained_messages_max, config.retained_bytes_max
+        self._bytes = sum(map(_cost, self.current.values()))
+        self._owners: dict[str, str] = {}
+        """By topic the client whose message it is, of those that came since the start."""
+        self._shares: dict[str, tuple[int, int]] = {}
+        """What each of them takes: messages and bytes."""
+        self.refused = 0
+        """Messages not retained since the start, because there were too many or they were too large together."""
 
     def note(self, event: Event) -> None:
         """A new event; it counts whatever an older one says."""
@@ -55,8 +71,44 @@ class RetainedMessages:
 
     def _take(self, event: Event) -> None:
         message = Retained(event.topic, event.seq, event.qos, event.payload)
+        had = self._drop(event.topic)
+        if message.payload and not self._has_room(event.client_id, _cost(message)):
+            self.refused += 1
+            if not had:
+                return
+            message = message._replace(payload=b"")
         self.changed[event.topic] = message
         if message.payload:
             self.current[event.topic] = message
-        else:
-            self.current.pop(event.topic, None)
+            self._bytes += _cost(message)
+            self._count(event.client_id, 1, _cost(message))
+            self._owners[event.topic] = event.client_id
+
+    def _drop(self, topic: str) -> bool:
+        before = self.current.pop(topic, None)
+        if before is None:
+            return False
+        self._bytes -= _cost(before)
+        owner = self._owners.pop(topic, None)
+        if owner is not None:
+            self._count(owner, -1, -_cost(before))
+        return True
+
+    def _has_room(self, client_id: str, bytes_: int) -> bool:
+        messages_max, bytes_max = self._most
+        messages, taken = self._shares.get(client_id, (0, 0))
+        return (
+            len(self.current) < messages_max
+            and self._bytes + bytes_ <= bytes_max
+            and messages < max(1, messages_max // 2)
+            and taken + bytes_ <= bytes_max // 2
+        )
+
+    def _count(self, client_id: str, messages: int, bytes_: int) -> None:
+        before = self._shares.pop(client_id, (0, 0))
+        if before[0] + messages:
+            self._shares[client_id] = before[0] + messages, before[1] + bytes_
+
+
+def _cost(message: Retained) -> int:
+    return len(message.topic) + len(message.payload) + MESSAGE_OVERHEAD_BYTES

@@ -199,7 +199,7 @@ async def test_a_beat_waits_for_the_writer_thread(tmp_path):
 
 async def test_the_status_of_a_log(tmp_path):
     async with opened(tmp_path) as log:
-        assert log.status()._replace(size_bytes=0) == (0, 1, 1, 0, 0, "", "")
+        assert log.status()._replace(size_bytes=0) == (0, 1, 1, 0, 0, "", "", 0, 0)
         await fill(log, 10)
         status = log.status()
     assert (status.head, status.oldest, status.segments) == (10, 1, len(firsts(tmp_path)))

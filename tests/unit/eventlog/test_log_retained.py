@@ -82,3 +82,51 @@ async def test_retained_messages_survive_the_segment_they_were_published_in(tmp_
         left = await power_cut(log, tmp_path / "b")
     async with opened(left) as log:
         assert retained(log) == {"a": "1"}
+
+
+async def retain_as(log, client_id, *topics, payload=b"x"):
+    for topic in topics:
+        put(log, payload, topic, client_id=client_id, retain=True)
+    await log.intake.settled()
+
+
+async def test_beyond_retained_messages_max_a_message_is_an_event_and_no_more(tmp_path):
+    async with opened(tmp_path, retained_messages_max=4) as log:
+        for client, topic in zip("abcde", "vwxyz", strict=True):
+            await retain_as(log, client, topic)
+        assert list(log.retained) == ["v", "w", "x", "y"]
+        assert log.head == 5
+        assert (log.status().retained, log.status().retained_refused) == (4, 1)
+        await retain_as(log, "e", "v", payload=b"new")
+        assert retained(log) == {"v": "new", "w": "x", "x": "x", "y": "x"}
+        await retain_as(log, "a", "w", payload=b"")
+        await retain_as(log, "e", "z")
+        assert sorted(log.retained) == ["v", "x", "y", "z"]
+        before = retained(log)
+    async with opened(tmp_path, retained_messages_max=4) as log:
+        assert retained(log) == before
+
+
+async def test_one_client_may_have_half_of_the_retained_messages_and_bytes(tmp_path):
+    async with opened(tmp_path, retained_messages_max=6, retained_bytes_max=8192) as log:
+        await retain_as(log, "flood", *"abcdefgh")
+        assert sorted(log.retained) == ["a", "b", "c"]
+        await retain_as(log, "other", "o")
+        assert "o" in log.retained
+        await retain_as(log, "flood", "a", payload=b"")
+        await retain_as(log, "flood", "large", payload=b"x" * 4096)
+        assert "large" not in log.retained
+        await retain_as(log, "flood", "i")
+        assert sorted(log.retained) == ["b", "c", "i", "o"]
+
+
+async def test_a_retained_message_that_grows_too_large_is_withdrawn_and_not_left_stale(tmp_path):
+    async with opened(tmp_path, retained_bytes_max=4096) as log:
+        await retain_as(log, "a", "t", payload=b"old")
+        await log.flush()
+        await retain_as(log, "a", "t", payload=b"x" * 4096)
+        assert log.retained == {}
+        assert log._messages._shares == log._messages._owners == {}
+        assert log._messages._bytes == 0
+    async with opened(tmp_path, retained_bytes_max=4096) as log:
+        assert log.retained == {}
