@@ -3,7 +3,7 @@
 What is inside (a `Connection`, or a WebSocket around one) begins to exist when the handshake is over, so that a client
 without a valid certificate never gets as far as CONNECT. Handshakes under way are limited in number, in time and in
 bytes. Until its first record is whole, a client costs what it sends; from then on it costs 50 KB, so that few are let
-as far at a time, and the others wait for their turn.
+as far at a time, and the others wait for their turn, which goes from address to address.
 
 Not asyncio's own TLS: it keeps 256 KB for each connection, and tells nobody of a handshake that fails.
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from gateway.broker.limits import House
 from gateway.broker.reading import BufferedReader
+from gateway.broker.throttle import Line, source_of
 from gateway.broker.tls import ServerTls, TlsStatus
 from gateway.broker.tls_transport import Engine, TlsTransport
 from gateway.errors import ConfigError
@@ -61,7 +62,7 @@ class Handshakes:
         """When each began; the oldest first."""
         self._having_turn: dict[TlsServer, float] = {}
         """Since when; the oldest first."""
-        self._waiting: dict[TlsServer, None] = {}
+        self._waiting: Line[TlsServer] = Line(config.connections_max)
         self._is_looking = False
         self._failed = self._given_up = self._told = 0
         self._last_failure = ""
@@ -78,13 +79,14 @@ class Handshakes:
 
     def wait_for_turn(self, server: TlsServer) -> None:
         """Have its `go_on` called when it may go on."""
-        self._waiting[server] = None
+        crowded_out = self._waiting.add(source_of(server.peer), server)
+        if crowded_out is not None:
+            self._give_up(crowded_out, "too many waited")
         self._look_who_is_next()
 
     def over(self, server: TlsServer) -> None:
         """A handshake has ended, well or not."""
         self._under_way.pop(server, None)
-        self._waiting.pop(server, None)
         self._having_turn.pop(server, None)
         self._look_who_is_next()
         self._house.leave(server)
@@ -141,12 +143,15 @@ class Handshakes:
     def _give_turn(self) -> None:
         """Let one go on in each turn of the loop: it takes a millisecond of computing, and thousands may wait."""
         self._is_looking = False
-        if self._waiting and (len(self._having_turn) < self._at_once_max or self._end_a_turn()):
-            server = next(iter(self._waiting))
-            del self._waiting[server]
+        if len(self._having_turn) >= self._at_once_max and not self._end_a_turn():
+            return
+        server = self._waiting.take()
+        while server is not None and server not in self._under_way:  # it has not waited for its turn
+            server = self._waiting.take()
+        if server is not None:
             self._having_turn[server] = self._now()
             server.go_on()
-            self._look_who_is_next()
+        self._look_who_is_next()
 
     def _end_a_turn(self) -> bool:
         """Give up the handshake that has had its turn for longest, if that is long enough."""

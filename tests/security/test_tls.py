@@ -262,6 +262,21 @@ def test_handshakes_that_never_end_are_given_up_and_keep_nobody_out(
     assert edge.gateway.status()["broker"]["violations"] == 0
 
 
+def test_one_address_with_many_half_open_handshakes_does_not_keep_another_waiting_for_all_of_them(
+    guarded: Callable[..., Guarded], site: SiteCertificates
+) -> None:
+    edge = guarded("allow_anonymous = true\ntls_handshakes_max = 10\ntls_handshake_timeout_s = 60")
+    with ExitStack() as open_sockets:
+        for _ in range(120):  # 3 seconds for each ten of them
+            half_open = open_sockets.enter_context(socket.create_connection(("127.0.0.1", edge.tls_port)))
+            half_open.sendall(hello(site))
+        elsewhere = socket.create_connection(("127.0.0.1", edge.tls_port), 20, source_address=("127.0.0.2", 0))
+        with site.trusting().wrap_socket(elsewhere, server_hostname="127.0.0.1") as device:
+            device.sendall(connect("dev"))
+            assert device.recv(4) == b"\x20\x02\x00\x00"
+        assert edge.tls()["handshaking"] > 60
+
+
 def hello(site: SiteCertificates) -> bytes:
     """What a client begins with."""
     outgoing = ssl.MemoryBIO()
