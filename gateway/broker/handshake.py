@@ -21,6 +21,7 @@ from gateway.broker.throttle import Line, source_of
 from gateway.broker.tls import ServerTls, TlsStatus
 from gateway.broker.tls_transport import Engine, TlsTransport
 from gateway.errors import ConfigError
+from gateway.health.memory import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ _HANDSHAKE_BYTES_MAX = 32 * 1024
 """What a client may send before the handshake is over; a certificate with its chain has about 4 KB."""
 _RECORD_BYTES_MAX = 5 + 16 * 1024 + 2048
 """RFC 5246 section 6.2.3: more than this without a whole record is none."""
+_BURST = 50
+"""After so many handshakes, what they took is given back to the system: it is more than the connections keep."""
 _PATIENCE_S = 3.0
 """What a handshake may take while others wait for their turn; a small device computes for a second or two."""
 
@@ -64,6 +67,8 @@ class Handshakes:
         """Since when; the oldest first."""
         self._waiting: Line[TlsServer] = Line(config.connections_max)
         self._is_looking = False
+        self._turns = 0
+        """Given since memory was given back."""
         self._failed = self._given_up = self._told = 0
         self._last_failure = ""
 
@@ -104,6 +109,9 @@ class Handshakes:
                 break
             self._give_up(server, "the handshake took too long")
         self._look_who_is_next()
+        if self._turns > _BURST and not self._having_turn:
+            self._turns = 0
+            give_back()
         total = self._failed + self._given_up
         if total > self._told:
             self._told = total
@@ -150,6 +158,7 @@ class Handshakes:
             server = self._waiting.take()
         if server is not None:
             self._having_turn[server] = self._now()
+            self._turns += 1
             server.go_on()
         self._look_who_is_next()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import ssl
 import threading
 import warnings
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +23,6 @@ from tests.site.raw_client import PUBACK, RawClient, connect, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.site.gateway_process import GatewayProcess
 
@@ -275,6 +276,25 @@ def test_one_address_with_many_half_open_handshakes_does_not_keep_another_waitin
             device.sendall(connect("dev"))
             assert device.recv(4) == b"\x20\x02\x00\x00"
         assert edge.tls()["handshaking"] > 60
+
+
+def test_what_handshakes_took_is_given_back(guarded: Callable[..., Guarded], site: SiteCertificates) -> None:
+    edge = guarded()
+    with RawClient(edge.tls_port, site.trusting()) as device:
+        device.join("dev").ping()
+    before, beginning = resident_bytes(edge), hello(site)
+    with ExitStack() as open_sockets:
+        for _ in range(300):
+            half_open = open_sockets.enter_context(socket.create_connection(("127.0.0.1", edge.tls_port)))
+            half_open.sendall(beginning)
+        wait_for(lambda: resident_bytes(edge) > before + 10e6, what="they take memory")
+    wait_for(lambda: resident_bytes(edge) < before + 6e6, what="the memory is given back")
+
+
+def resident_bytes(edge: Guarded) -> int:
+    process = edge.gateway.process
+    assert process is not None
+    return int(Path(f"/proc/{process.pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 def hello(site: SiteCertificates) -> bytes:
