@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ctypes
 import hashlib
 import hmac
 import os
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 # RFC 9106 section 4 lets memory be traded for passes; 7 MiB and 5 passes is OWASP's setting for the smallest machines.
 _HASHER = argon2.PasswordHasher(time_cost=5, memory_cost=7168, parallelism=1)
 _NICE = 10
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_MAPPED_FROM_BYTES = 4 * 1024 * 1024
 _DELAY_S = 1.0
 """How much longer a login takes under a name for which too many have failed."""
 _ADDRESSES_MAX = 4096
@@ -81,6 +84,7 @@ class Login:
     """
 
     def __init__(self, registry: Registry, config: BrokerConfig, now: Callable[[], float]) -> None:
+        _give_memory_back()
         self._registry = registry
         self._allow_anonymous = config.allow_anonymous
         self._threads = ThreadPoolExecutor(config.logins_parallel_max, "login", _be_nice)
@@ -207,6 +211,14 @@ class Login:
                 turn.set_result(True)
                 return
         self._free += 1
+
+
+def _give_memory_back() -> None:
+    """Have the C library return the memory of a check at its end; else each thread would keep it (mallopt(3))."""
+    with suppress(OSError, AttributeError):  # not every C library has it
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _MAPPED_FROM_BYTES)  # what it would have come to by itself
 
 
 def _be_nice() -> None:

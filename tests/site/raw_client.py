@@ -93,8 +93,8 @@ def acknowledge(kind: int, packet_id: int) -> bytes:
 class RawClient:
     """One connection; a context manager. Whatever is waited for comes within `TIMEOUT_S` or the test fails."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S, source_address=(source, 0))
         self._buffer = b""
         if tls is not None:
             try:

@@ -147,6 +147,14 @@ async def test_a_certificate_lets_in_under_its_own_name_only_and_costs_no_check(
     assert checks.hashes == []
 
 
+async def test_a_disabled_login_is_no_good_with_password_or_certificate(desk: Desk) -> None:
+    desk.registry._users["dev"] = desk.registry._users["dev"]._replace(enabled=False)
+    assert await desk.judge("dev", b"right") is Verdict.DISABLED
+    assert await desk.judge("dev", b"wrong") is Verdict.WRONG
+    assert await desk.login.judge(None, None, certified="dev") is Verdict.DISABLED
+    assert await desk.login.judge(None, None, certified="other") is Verdict.ADMITTED
+
+
 @pytest.mark.parametrize("hashed", ["$argon2id$v=19$m=8,t=1,p=1$bad$bad", "$argon2id$v=19$m=8,t=1,p=1$AAAA$AAAA"])
 async def test_a_hash_that_is_damaged_lets_nobody_in(hashed: str, desk_with: Callable[..., Desk]) -> None:
     assert not await desk_with({"dev": hashed}).admits("dev", b"right")
