@@ -173,7 +173,7 @@ def of_error(error: Exception, otherwise: str) -> DeliveryError:
     if reason.endswith(_ABOUT_OURS):
         return Blocked(f"the server does not accept us ({told}); see certificate_file and key_file")
     if reason.endswith(_NO_COMMON_TLS):
-        return Blocked(f"the server does not speak TLS 1.2 or 1.3 there ({told}); is the port right?")
+        return Unreachable(f"the server does not speak TLS 1.2 or 1.3 there ({told}); is the port right?")
     return Unreachable(f"{otherwise}: {error}")
 
 

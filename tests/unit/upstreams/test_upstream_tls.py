@@ -160,7 +160,7 @@ async def test_files_that_cannot_be_used_block_and_are_told_by_key(
         assert told in str(error)
 
 
-async def test_a_port_where_no_tls_is_spoken_blocks_with_a_question_about_the_port() -> None:
+async def test_a_port_where_no_tls_is_spoken_is_told_with_a_question_about_the_port() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -170,7 +170,7 @@ async def test_a_port_where_no_tls_is_spoken_blocks_with_a_question_about_the_po
     url = f"mqtts://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     config = MqttUpstreamConfig.model_validate({"type": "mqtt", "url": url})
     upstream = MqttUpstream(config, RawEnvelope(gateway_id="hub", log_id="01J"), client_id="hub")
-    with pytest.raises(Blocked, match="is the port right"):
+    with pytest.raises(Unreachable, match="is the port right"):
         await upstream.open()
     server.close()
 
