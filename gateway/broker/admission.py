@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.broker.connection import Connection
     from gateway.broker.packets import Connect
     from gateway.broker.registry import Registry
-    from gateway.broker.rights import ClientRights, Rights
+    from gateway.broker.rights import Rights
 
 security = logging.getLogger("gateway.security")
 
@@ -29,7 +29,7 @@ class Admission:
         config: limits.
         registry: who may log in.
         rights: what each may do.
-        owner: tells the rights of whoever has the session under a client identifier; None if nobody has.
+        owner: tells who has the session under a client identifier; None if nobody has.
         now: monotonic seconds.
     """
 
@@ -38,7 +38,7 @@ class Admission:
         config: BrokerConfig,
         registry: Registry,
         rights: Rights,
-        owner: Callable[[str], ClientRights | None],
+        owner: Callable[[str], Identity | None],
         now: Callable[[], float],
     ) -> None:
         self._config = config
@@ -108,4 +108,4 @@ class Admission:
         if identity.client_id != identity.username and identity.client_id in self._registry:
             return True
         owner = self._owner(identity.client_id)
-        return owner is not None and owner.identity.username != identity.username
+        return owner is not None and owner.username != identity.username

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gateway.broker.config import BrokerConfig, Listen
     from gateway.broker.outbox import Outbox
     from gateway.broker.packets import Connect, Will
-    from gateway.broker.rights import ClientRights
+    from gateway.broker.rights import Identity
     from gateway.eventlog.log import EventLog
     from gateway.health.keptsockets import KeptSockets
     from gateway.ingest.ingest import Ingest
@@ -291,14 +291,14 @@ class Broker:
             logger.exception("a session failed; its connection is closed", extra={"client_id": client_id})
             connection.abort("an error in the gateway")
 
-    async def _begin(self, connection: Connection, connect: Connect, client_id: str) -> None:
-        admitted = await self._admit(connection, connect, client_id)
-        if admitted is None:
+    async def _begin(self, connection: Connection, request: Connect, client_id: str) -> None:
+        connect = await self._admit(connection, request, client_id)
+        if connect is None:
             return
-        connect = admitted
         if connect.clean_session:
             self._ingest.discard(client_id)
-        connack = await self._sessions.begin(client_id, clean_session=connect.clean_session)
+        owner = connection.rights.identity.username
+        connack = await self._sessions.begin(client_id, clean_session=connect.clean_session, owner=owner)
         if connection.closing:
             return
         connection.send(connack)
@@ -326,10 +326,11 @@ class Broker:
         connection.client_id = client_id
         return admitted
 
-    def _owner(self, client_id: str) -> ClientRights | None:
-        """The rights of whoever has the session under a client identifier."""
+    def _owner(self, client_id: str) -> Identity | None:
+        """Who has the session under a client identifier; None if nobody has, or whoever has it never proved a name."""
         older = self._clients.get(client_id)
-        return older.rights if older is not None else self._delivery.rights(client_id)
+        rights = older.rights if older is not None else self._delivery.rights(client_id)
+        return self._queues.owner(client_id) if rights is None else rights.identity
 
     async def _take_over(self, client_id: str, source: str) -> None:
         """Close an older connection of the same client (section 3.1.4); the new one is from `source`."""

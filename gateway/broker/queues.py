@@ -12,8 +12,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from gateway.broker.outbox import Behind, Message, Scan
+from gateway.broker.rights import Identity
 from gateway.errors import LogError
-from gateway.eventlog.queue import NOTHING, Flight, Owed, Queue
+from gateway.eventlog.queue import NOTHING, Flight, Owed, Queue, Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,10 +39,11 @@ logger = logging.getLogger(__name__)
 class _Kept:
     """A persistent session."""
 
-    def __init__(self, queue: Queue | None, away_s: float = 0) -> None:
-        self.stored = queue
+    def __init__(self, session: Session) -> None:
+        self.stored: Queue | None = session.queue
         """What is on disk of its queue; None: not known."""
-        self.away_s = away_s
+        self.away_s: float = session.queue.away_s
+        self.owner = session.owner
 
 
 class Queues:
@@ -63,9 +65,14 @@ class Queues:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def begin(self, client_id: str) -> None:
+    def begin(self, client_id: str, owner: str) -> None:
         """A session is persistent from now on."""
-        self._kept[client_id] = _Kept(Queue())
+        self._kept[client_id] = _Kept(Session({}, {}, owner=owner))
+
+    def owner(self, client_id: str) -> Identity | None:
+        """Who began a session; None: somebody without a login, or it is not known."""
+        kept = self._kept.get(client_id)
+        return Identity(client_id, kept.owner) if kept is not None and kept.owner else None
 
     def end(self, client_id: str) -> None:
         """A session is over."""
@@ -128,7 +135,7 @@ class Queues:
         near, far = Scan(head), Scan(head)
         for client_id, session in self._log.sessions.load().items():
             queue = session.queue
-            self._kept[client_id] = _Kept(queue, queue.away_s)
+            self._kept[client_id] = _Kept(session)
             for topic_filter, qos in session.subscriptions.items():
                 self._delivery.subscribe(client_id, topic_filter, qos, session.since.get(topic_filter, 0))
             after_seq = seq if queue.after_seq is None else queue.after_seq

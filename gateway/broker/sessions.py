@@ -114,8 +114,8 @@ class Sessions(amqtt.broker.Broker):
         self._queues.close()
         await self.shutdown()
 
-    async def begin(self, client_id: str, *, clean_session: bool) -> bytes:
-        """Begin a client's session, or go on with it; returns the CONNACK.
+    async def begin(self, client_id: str, *, clean_session: bool, owner: str | None = None) -> bytes:
+        """Begin a client's session for the user `owner`, or go on with it; returns the CONNACK.
 
         Raises:
             LogError: the disk did not take the change; the client must be turned away.
@@ -133,9 +133,9 @@ class Sessions(amqtt.broker.Broker):
             if len(self._queues) >= self._sessions_max:
                 self.refused += 1
                 raise TooManySessions(self._sessions_max)
-            self._queues.begin(client_id)
+            self._queues.begin(client_id, owner or "")
             try:
-                await self._log.sessions.keep(client_id, {}, {})
+                await self._log.sessions.begin(client_id, owner or "")
             except LogError:
                 self._queues.end(client_id)
                 raise

@@ -52,7 +52,9 @@ class Session(NamedTuple):
     """Filters, and the QoS granted to each."""
     since: dict[str, int]
     """Filters, and the last event before each was subscribed to."""
-    queue: Queue
+    queue: Queue = Queue()
+    owner: str | None = None
+    """The user name it was begun by; empty: by nobody's; None: not known, an earlier version has stored it."""
 
 
 class Owed(NamedTuple):
@@ -69,14 +71,14 @@ class Owed(NamedTuple):
 NOTHING = Owed({}, None)
 
 
-def decoded(subscriptions: str, since: str, queue: str) -> Session:
+def decoded(subscriptions: str, since: str, queue: str, owner: str | None) -> Session:
     """A session as it was stored.
 
     Raises:
         ValueError: it is not what was written.
     """
     try:
-        found = Session(dict(json.loads(subscriptions)), dict(json.loads(since)), _queue(queue))
+        found = Session(dict(json.loads(subscriptions)), dict(json.loads(since)), _queue(queue), owner)
     except TypeError as error:
         raise ValueError("not a session") from error
     flights = found.queue.inflight + found.queue.retained
@@ -84,6 +86,8 @@ def decoded(subscriptions: str, since: str, queue: str) -> Session:
     numbers += [number for each in flights for number in each[:3]]
     if any(type(number) is not int or number < 0 for number in numbers):
         raise ValueError("not a number")
+    if not isinstance(owner, str | None):
+        raise ValueError("not a name")  # noqa: TRY004 - damage, as above
     return found
 
 

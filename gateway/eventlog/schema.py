@@ -143,5 +143,6 @@ def _state_0005(db: Database) -> None:
 def _state_0006(db: Database) -> None:
     db.execute("ALTER TABLE sessions ADD COLUMN since TEXT NOT NULL DEFAULT '{}'")
     db.execute("ALTER TABLE sessions ADD COLUMN queue TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE sessions ADD COLUMN owner TEXT")
     # sessions that are there already were delivered all there is, nobody knows up to which event
     db.execute("INSERT INTO meta SELECT 'sessions_seq', '0' WHERE NOT EXISTS (SELECT 1 FROM sessions)")

@@ -31,8 +31,16 @@ class Sessions:
         """The last `Owed.seq` that was stored; None: never, an earlier version has written it. To be asked likewise."""
         return self._state.sessions_seq()
 
+    async def begin(self, client_id: str, owner: str) -> None:
+        """Begin a session of the user `owner`, with nothing in it; durable when it returns.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        await self._write(self._state.begin_session, client_id, owner)
+
     async def keep(self, client_id: str, subscriptions: Mapping[str, int], since: Mapping[str, int]) -> None:
-        """Begin a session or change its subscriptions; durable when it returns.
+        """Change the subscriptions of a session; durable when it returns.
 
         Raises:
             LogError: the disk refused.

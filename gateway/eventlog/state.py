@@ -39,9 +39,8 @@ _LOG_PAGES = 128
 _ACCOUNTS = f"SELECT {schema.ACCOUNT} FROM cursors"  # noqa: S608 - a constant
 _KEEP_ACCOUNT = f"INSERT OR REPLACE INTO cursors ({schema.ACCOUNT}, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _ANCHORS = "SELECT boot_id, mono_ns, offset_ns, source, crc FROM anchors ORDER BY id"
-_KEEP_SESSION = """
-    INSERT INTO sessions (client_id, subscriptions, since) VALUES (?, ?, ?) ON CONFLICT (client_id)
-    DO UPDATE SET subscriptions = excluded.subscriptions, since = excluded.since"""
+_BEGIN_SESSION = "INSERT OR REPLACE INTO sessions (client_id, subscriptions, owner) VALUES (?, '{}', ?)"
+_KEEP_SESSION = "UPDATE sessions SET subscriptions = ?, since = ? WHERE client_id = ?"
 _FORGET_ANCHORS = """
     DELETE FROM anchors WHERE id <= (SELECT max(id) FROM anchors) - ? OR id IN (
         SELECT id FROM anchors WHERE boot_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?
@@ -197,7 +196,7 @@ class State:
 
     def sessions(self) -> dict[str, Session]:
         """Persistent sessions of local subscribers by client id."""
-        rows = self._look("SELECT client_id, subscriptions, since, queue FROM sessions")
+        rows = self._look("SELECT client_id, subscriptions, since, queue, owner FROM sessions")
         try:
             return {name: decoded(*texts) for name, *texts in rows}
         except ValueError as error:
@@ -207,9 +206,13 @@ class State:
         """The last event that counts in the queues of all sessions; None if that was never stored."""
         return self._number("sessions_seq") if self.meta("sessions_seq") else None
 
+    def begin_session(self, client_id: str, owner: str) -> None:
+        """Store a persistent session of the user `owner`; nothing of an older one is left."""
+        self._write(_BEGIN_SESSION, [(client_id, owner)])
+
     def keep_session(self, client_id: str, subscriptions: Mapping[str, int], since: Mapping[str, int]) -> None:
         """Store what a persistent session subscribes to; what it is owed stays as it is."""
-        self._write(_KEEP_SESSION, [(client_id, json.dumps(dict(subscriptions)), json.dumps(dict(since)))])
+        self._write(_KEEP_SESSION, [(json.dumps(dict(subscriptions)), json.dumps(dict(since)), client_id)])
 
     def drop_session(self, client_id: str) -> None:
         """Forget a persistent session."""

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.broker import login
 from gateway.broker import queues as module
 from gateway.broker.rights import Rights
 from gateway.broker.roles import RightsConfig
 from gateway.errors import LogError
 from tests.unit.broker import wire
 from tests.unit.broker.site import Site, held_state, until
+from tests.unit.broker.test_broker import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -238,6 +240,24 @@ async def test_the_session_of_a_client_that_is_away_for_too_long_is_removed_also
     assert [*site.log.sessions.load()] == ["here"]
     assert not site.delivery.subscriptions("away")
     assert site.delivery.allowance.holders == 1
+
+
+async def test_a_session_belongs_to_the_login_that_began_it_also_over_a_restart(
+    site_at: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login, "_HASHER", QUICK)
+    users = {name: {"password": QUICK.hash(name), "role": "local"} for name in ("ann", "bob")}
+    site = await site_at(users=users)
+    await site.leave(await site.connect("panel", clean=False, username="ann", password="ann"))
+    await site.leave(await site.connect("open", clean=False))
+    await site.close()
+    site = await site_at(users=users)
+    for other in ({"username": "bob", "password": "bob"}, {}):
+        _, answer = await site.try_connect("panel", clean=True, **other)
+        assert answer.body == b"\0\2"
+    for client_id, name in (("panel", "ann"), ("open", "bob")):
+        _, answer = await site.try_connect(client_id, clean=False, username=name, password=name)
+        assert answer.body == b"\1\0"
 
 
 async def test_with_an_expiry_of_0_sessions_stay(site_at: Sites) -> None:

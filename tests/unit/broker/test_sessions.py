@@ -167,7 +167,9 @@ async def test_a_subscription_that_the_disk_refuses_is_refused_and_not_in_force(
 def _break_sessions(site: Site) -> None:
     """The disk takes no session any more."""
     connection = sqlite3.connect(site.data_dir / "state.db", isolation_level=None)
-    connection.execute("CREATE TRIGGER broken BEFORE INSERT ON sessions BEGIN SELECT RAISE(ABORT, 'disk I/O'); END")
+    for change in ("INSERT", "UPDATE"):
+        fails = "BEGIN SELECT RAISE(ABORT, 'disk I/O'); END"
+        connection.execute(f"CREATE TRIGGER broken_{change} BEFORE {change} ON sessions {fails}")
     connection.close()
 
 

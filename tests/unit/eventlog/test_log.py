@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.eventlog.log import EventLog
-from gateway.eventlog.queue import Queue, Session
+from gateway.eventlog.queue import Session
 from tests.unit.eventlog.logs import (
     CLOUD,
     WALL_NS,
@@ -172,16 +172,17 @@ async def test_quarantined_events_are_kept_with_their_reasons(tmp_path):
 async def test_sessions_are_kept_until_they_are_dropped(tmp_path):
     async with opened(tmp_path / "a") as log:
         assert log.sessions.load() == {}
+        for client_id in ("panel", "other", "gone"):
+            await log.sessions.begin(client_id, "")
         await log.sessions.keep("panel", {"haus/#": 1, "Gerät/+": 2}, {"haus/#": 3})
-        await log.sessions.keep("other", {}, {})
         await log.sessions.keep("gone", {"#": 0}, {})
         await log.sessions.drop("gone")
         await log.sessions.keep("other", {"a": 0}, {})
         left = await power_cut(log, tmp_path / "b")
     async with opened(left) as log:
         assert log.sessions.load() == {
-            "panel": Session({"haus/#": 1, "Gerät/+": 2}, {"haus/#": 3}, Queue()),
-            "other": Session({"a": 0}, {}, Queue()),
+            "panel": Session({"haus/#": 1, "Gerät/+": 2}, {"haus/#": 3}, owner=""),
+            "other": Session({"a": 0}, {}, owner=""),
         }
 
 

@@ -102,22 +102,25 @@ def test_quarantined_events_are_counted_per_upstream(state, path):
 
 
 def test_sessions_are_kept_and_dropped(state, reopened):
-    state.keep_session("a", {"#": 1}, {})
-    state.keep_session("b", {}, {})
+    state.begin_session("a", "Ännchen")
+    state.begin_session("b", "")
     state.keep_session("a", {"x": 2, "Gerät/+": 0}, {"x": 7})
+    state.keep_session("gone", {"#": 1}, {})
     state.drop_session("b")
     state.drop_session("unknown")
-    assert reopened().sessions() == {"a": Session({"x": 2, "Gerät/+": 0}, {"x": 7}, Queue())}
+    assert reopened().sessions() == {"a": Session({"x": 2, "Gerät/+": 0}, {"x": 7}, owner="Ännchen")}
+    state.begin_session("a", "")
+    assert reopened().sessions() == {"a": Session({}, {}, owner="")}
 
 
 def test_what_a_session_is_owed_is_stored_with_cursors_and_outlives_its_subscriptions(state, reopened):
     queue = Queue(3, (Flight(1, 2, 1), Flight(7, 0, 2)), (Flight(0, 9, 2, "haus/ü"),), 5, 3600)
-    state.keep_session("a", {"#": 1}, {"#": 1})
+    state.begin_session("a", "")
     assert state.sessions_seq() == 0
     state.flush({}, [], 9, NOW_NS, owed=Owed({"a": queue, "gone": queue}, 8))
     state.flush({}, [], 9, NOW_NS, owed=Owed({}, None))
     state.keep_session("a", {}, {})
-    assert reopened().sessions() == {"a": Session({}, {}, queue)}
+    assert reopened().sessions() == {"a": Session({}, {}, queue, "")}
     assert reopened().sessions_seq() == 8
 
 
@@ -131,11 +134,12 @@ def test_what_a_session_is_owed_is_stored_with_cursors_and_outlives_its_subscrip
         "UPDATE sessions SET since = '{\"#\":1.5}'",
         "UPDATE sessions SET subscriptions = X'00'",
         "UPDATE sessions SET subscriptions = '3'",
+        "UPDATE sessions SET owner = X'00'",
         "UPDATE meta SET value = 'x' WHERE key = 'sessions_seq'",
     ],
 )
 def test_a_session_that_is_not_what_was_written_is_damage(state, damage):
-    state.keep_session("a", {"#": 1}, {})
+    state.begin_session("a", "")
     state.check()
     state._db.execute(damage)
     with pytest.raises(Damaged):
