@@ -37,6 +37,7 @@ clock_wait_s = 0
 [broker]
 listen = ["mqtt://127.0.0.1:{port}"]
 allow_anonymous = true
+connections_per_address_max = 100000
 """
 VARIANTS = {"connected": (True, False), "subscribed": (True, True), "persistent, subscribed": (False, True)}
 """Of each variant: clean session or not, subscribed or not."""

@@ -70,38 +70,37 @@ class RetainedMessages:
             self._newer.clear()
 
     def _take(self, event: Event) -> None:
-        message = Retained(event.topic, event.seq, event.qos, event.payload)
-        had = self._drop(event.topic)
-        if message.payload and not self._has_room(event.client_id, _cost(message)):
+        topic, payload = event.topic, event.payload
+        had = topic in self.current
+        if had:
+            self._drop(topic)
+        if payload and not self._has_room(event.client_id, len(topic) + len(payload) + MESSAGE_OVERHEAD_BYTES):
             self.refused += 1
-            if not had:
+            if not had:  # the way of most events of a flood
                 return
-            message = message._replace(payload=b"")
-        self.changed[event.topic] = message
-        if message.payload:
-            self.current[event.topic] = message
+            payload = b""
+        message = self.changed[topic] = Retained(topic, event.seq, event.qos, payload)
+        if payload:
+            self.current[topic] = message
             self._bytes += _cost(message)
             self._count(event.client_id, 1, _cost(message))
-            self._owners[event.topic] = event.client_id
+            self._owners[topic] = event.client_id
 
-    def _drop(self, topic: str) -> bool:
-        before = self.current.pop(topic, None)
-        if before is None:
-            return False
-        self._bytes -= _cost(before)
+    def _drop(self, topic: str) -> None:
+        bytes_ = _cost(self.current.pop(topic))
+        self._bytes -= bytes_
         owner = self._owners.pop(topic, None)
         if owner is not None:
-            self._count(owner, -1, -_cost(before))
-        return True
+            self._count(owner, -1, -bytes_)
 
     def _has_room(self, client_id: str, bytes_: int) -> bool:
         messages_max, bytes_max = self._most
         messages, taken = self._shares.get(client_id, (0, 0))
         return (
-            len(self.current) < messages_max
-            and self._bytes + bytes_ <= bytes_max
-            and messages < max(1, messages_max // 2)
+            messages < max(1, messages_max // 2)
             and taken + bytes_ <= bytes_max // 2
+            and len(self.current) < messages_max
+            and self._bytes + bytes_ <= bytes_max
         )
 
     def _count(self, client_id: str, messages: int, bytes_: int) -> None:
