@@ -7,6 +7,7 @@ granted, and never at a higher one than the event was published with.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.broker import packets
@@ -155,7 +156,7 @@ class Delivery:
         wanted = [
             message
             for message in list(self._retained.values())
-            if matches(topic_filter, message.topic) and self.may_receive(client_id, message.topic)
+            if matches(topic_filter, message.topic) and self._may_receive(client_id, message.topic)
         ]
         if not wanted:
             return
@@ -212,6 +213,7 @@ class Delivery:
             del self._behind[client_id]
             outbox = self._outboxes.get(client_id)
             if outbox is not None:
+                outbox.withdraw(partial(self._may_receive, client_id))
                 outbox.catch_up()
         self.changed.update(done)
 
@@ -260,7 +262,7 @@ class Delivery:
     def _find_targets(self, topic: str) -> list[tuple[Outbox, int]]:
         granted: dict[str, int] = {}
         for client_id in self._index.match(topic):
-            if not self.may_receive(client_id, topic):
+            if not self._may_receive(client_id, topic):
                 continue
             granted[client_id] = max(
                 qos for topic_filter, qos in self._filters[client_id].items() if matches(topic_filter, topic)
@@ -270,7 +272,6 @@ class Delivery:
         targets = self._targets[topic] = [(self.outbox(client_id), qos) for client_id, qos in granted.items()]
         return targets
 
-    def may_receive(self, client_id: str, topic: str) -> bool:
-        """Whether a client has the right to be sent what was published to a topic, as far as that is known."""
+    def _may_receive(self, client_id: str, topic: str) -> bool:
         rights = self._rights.get(client_id)
         return rights is None or rights.may_receive(topic)

@@ -148,7 +148,6 @@ class Queues:
             if queue.inflight or queue.retained or queue.packet_ids:
                 self._delivery.outbox(client_id).restore(queue)
                 self._restored[client_id] = queue
-        self._is_due = seq is None
         self._log.sessions.queues = self
 
     def _fall_behind(self, client_id: str, behind: Behind) -> None:
@@ -199,16 +198,16 @@ class Queues:
         if outbox is None:  # the session is over
             return
         for each in queue.inflight:
-            outbox.supply(each.packet_id, each.seq, self._message(client_id, each, found))
+            outbox.supply(each.packet_id, each.seq, self._message(each, found))
         for each in queue.retained:
-            message = self._message(client_id, each, found)
+            message = self._message(each, found)
             if message is not None:
                 outbox.add(message)
 
-    def _message(self, client_id: str, flight: Flight, found: Mapping[int, Event]) -> Message | None:
+    def _message(self, flight: Flight, found: Mapping[int, Event]) -> Message | None:
         kept = self._log.retained.get(flight.topic)
         source = kept if kept is not None and kept.seq == flight.seq else found.get(flight.seq)
-        if source is None or not self._delivery.may_receive(client_id, source.topic):
+        if source is None:
             return None
         return Message(source.topic, source.payload, flight.qos, bool(flight.topic), source.seq)
 

@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gateway.broker.allowance import MESSAGE_OVERHEAD_BYTES, Allowance
 from gateway.broker.config import BrokerConfig
-from gateway.broker.outbox import Message, Outbox
+from gateway.broker.outbox import Behind, Message, Outbox, Scan
+from gateway.eventlog.queue import Flight, Queue
 from tests.unit.broker import wire
 from tests.unit.broker.wire import PUBREL, Delivered, delivered
 
@@ -321,6 +322,37 @@ def test_a_pubrec_for_an_unknown_id_is_answered_so_that_the_client_can_let_go_of
     outbox.received(99)
     assert socket.take() == [(PUBREL, 2, b"\x00\x63")]
     assert outbox.waiting == 0
+
+
+def test_after_a_restart_packet_ids_go_on_far_from_those_that_were_in_use() -> None:
+    used, _ = attached()
+    used._last_packet_id = 40_000
+    outbox, socket = attached()
+    outbox.restore(used.queue(None))
+    deliver(outbox, 1)
+    (each,) = socket.deliveries()
+    assert min((each.packet_id - 40_000) % 65_535, (40_000 - each.packet_id) % 65_535) > 20_000
+
+
+def test_what_was_in_flight_is_supplied_once_unless_it_was_acknowledged_and_what_is_gone_is_counted() -> None:
+    flights = (Flight(1, 11, 1), Flight(2, 12, 1), Flight(3, 13, 2), Flight(4, 0, 2))
+    outbox, socket = attached()
+    outbox.behind = Behind(Scan(0), 0)
+    outbox.restore(Queue(None, flights))
+    assert outbox.queue(None).inflight == flights
+    outbox.acknowledged(1)
+    outbox.supply(1, 11, message(1))
+    outbox.supply(2, 12, None)
+    outbox.supply(3, 13, message(3, 2))
+    outbox.supply(3, 14, message(4, 2))
+    assert not socket.sent
+    outbox.catch_up()
+    again, release = socket.take()
+    assert delivered(again) == ("t", b"3", 2, 3, False, True)
+    assert release == (PUBREL, 2, b"\0\4")
+    assert (outbox._allowance.dropped, outbox.waiting) == (1, 2)
+    outbox.empty()
+    assert (outbox._allowance.waiting_bytes, outbox._allowance.holders) == (0, 0)
 
 
 def test_packet_ids_go_round_and_pass_over_those_in_flight() -> None:

@@ -9,15 +9,23 @@ import pytest
 
 from gateway.broker import login
 from gateway.broker import queues as module
-from gateway.broker.rights import Rights
+from gateway.broker.config import BrokerConfig
+from gateway.broker.delivery import Delivery
+from gateway.broker.outbox import Behind, Scan
+from gateway.broker.queues import Queues
+from gateway.broker.rights import Identity, Rights
 from gateway.broker.roles import RightsConfig
 from gateway.errors import LogError
+from gateway.event import Event
 from tests.unit.broker import wire
-from tests.unit.broker.site import Site, held_state, until
+from tests.unit.broker.site import Site, held_state, open_log, until
 from tests.unit.broker.test_broker import QUICK
+from tests.unit.broker.test_outbox import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from gateway.eventlog.log import EventLog
 
     Sites = Callable[..., Awaitable[Site]]
 
@@ -59,6 +67,92 @@ async def payloads_of(sub: wire.Device, count: int) -> list[str]:
 
 def numbers(count: int) -> list[str]:
     return [str(number) for number in range(count)]
+
+
+async def reopened(site: Site) -> tuple[EventLog, Delivery, Queues]:
+    """The sessions of a site that has ended, before anything they are owed was read."""
+    await site.close()
+    log = open_log(site.data_dir)
+    delivery = Delivery(BrokerConfig(), log.retained)
+    queues = Queues(log, delivery)
+    queues.open()
+    return log, delivery, queues
+
+
+def event(seq: int, topic: str = "t", qos: int = 1) -> Event:
+    return Event(seq, 0, 0, "boot", "dev", topic, qos, False, str(seq).encode())
+
+
+def test_who_is_behind_gets_each_message_once_in_order_and_qos_0_at_once() -> None:
+    delivery, socket, scan = Delivery(BrokerConfig(), {}), Wire(), Scan(0)
+    delivery.subscribe("sub", "#", 1, 0)
+    delivery.fall_behind("sub", Behind(scan, 2))
+    delivery.attach("sub", socket)
+    delivery.deliver([event(8), event(9, qos=0)])
+    assert socket.payloads() == [b"9"]
+    delivery.look_through([event(seq) for seq in range(1, 6)], scan)
+    delivery.look_through([event(6)], Scan(0))
+    delivery.look_through([event(seq, qos=seq % 2) for seq in range(7, 9)] + [event(8)], scan)
+    assert not socket.sent
+    delivery.catch_up(scan)
+    delivery.deliver([event(10)])
+    assert socket.payloads() == [b"3", b"4", b"5", b"7", b"8", b"10"]
+
+
+async def test_a_right_that_is_gone_holds_for_what_is_read_after_its_client_came(site: Site) -> None:
+    sub = await subscribe(site, ("t/#", 1))
+    await publish(site, "gone", topic="t/1")
+    await publish(site, "granted", topic="t/2")
+    assert [(await sub.delivery()).payload for _ in range(2)] == [b"gone", b"granted"]
+    log, delivery, queues = await reopened(site)
+    delivery.attach("sub", socket := Wire(), Rights(RightsConfig(subscribe=["t/2"])).of(Identity("sub")))
+    await queues.refill()
+    assert socket.payloads() == [b"granted"]
+    await log.close(5)
+
+
+async def test_a_session_that_ends_before_its_messages_were_read_leaves_nothing_to_the_next(site: Site) -> None:
+    await publish(site, "kept", topic="r", retain=True)
+    sub = await subscribe(site, ("t", 1))
+    await publish(site, "in flight")
+    await site.leave(sub)
+    site.delivery.send_retained("sub", "r", 1)
+    await publish(site, "waits")
+    log, delivery, queues = await reopened(site)
+    assert log.sessions.load()["sub"].queue.retained
+    delivery.forget("sub")
+    queues.end("sub")
+    queues.begin("sub", "")
+    delivery.attach("sub", socket := Wire())
+    await queues.refill()
+    assert not socket.sent
+    assert delivery.allowance.waiting_bytes == 0
+    await log.close(5)
+
+
+async def test_while_the_log_is_looked_through_what_is_stored_of_sessions_can_be_begun_from_again(site: Site) -> None:
+    await site.leave(await subscribe(site, ("nothing", 1), client_id="idle"))
+    await publish(site, *numbers(3))
+    log, delivery, queues = await reopened(site)
+    queues.begin("new", "")
+    delivery.changed.update({"idle", "new"})
+    owed = queues.take(log.head)
+    assert owed.seq is None
+    assert {client_id: queue.after_seq for client_id, queue in owed.queues.items()} == {"idle": 0, "new": log.head}
+    await queues.refill()
+    owed = queues.take(log.head)
+    assert owed.seq == log.head
+    assert {client_id: queue.after_seq for client_id, queue in owed.queues.items()} == {"idle": None, "new": None}
+    await log.close(5)
+
+
+async def test_what_was_acknowledged_is_stored_with_the_next_flush(site: Site) -> None:
+    sub = await subscribe(site, ("t", 1))
+    await publish(site, *numbers(3))
+    assert await payloads_of(sub, 3) == numbers(3)
+    await sub.ping()
+    await site.log.flush()
+    assert site.log.sessions.seq() == site.log.head == 3
 
 
 async def test_what_waited_comes_before_what_is_new_and_qos_0_need_not_wait(site_at: Sites, unhurried: None) -> None:
