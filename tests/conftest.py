@@ -34,6 +34,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.longrepr = f"skipped, and GATEWAY_TEST_REQUIRE_SERVERS=1: {report.longrepr}"
 
 
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """Commands that keep their files from others set it, also those that a test runs in its own process."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture
 def port() -> int:
     return free_port()

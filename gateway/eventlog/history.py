@@ -106,6 +106,8 @@ class History:
                 "pending_events": 0,
                 "error": "",
                 "full": "",
+                "retained": self._state.retained(),
+                "retained_refused": 0,
             },
             "upstreams": [
                 {

@@ -331,6 +331,10 @@ class StateReader:
         """Every row of the loss ledger, oldest first."""
         return [losses.Loss(*row) for row in self._look(losses.ROWS)]
 
+    def retained(self) -> int:
+        """How many retained messages there are."""
+        return int(self._look("SELECT count(*) FROM retained")[0][0])
+
     def quarantined(self) -> dict[str, int]:
         """Per upstream, how many events it can never take."""
         return dict(self._look("SELECT upstream, count(*) FROM quarantine GROUP BY upstream"))
