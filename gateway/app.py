@@ -11,12 +11,13 @@ import logging
 import signal
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway import control
 from gateway.broker.broker import Broker
 from gateway.broker.rights import Rights
 from gateway.clock import SystemClock
+from gateway.errors import ConfigError
 from gateway.eventlog.log import EventLog
 from gateway.forward.runner import Forwarder
 from gateway.health import wear
@@ -30,6 +31,8 @@ from gateway.ingest.ingest import Ingest
 from gateway.upstreams import kinds
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from gateway.certificates import Certificate
     from gateway.config.model import Config
 
@@ -149,11 +152,19 @@ class Gateway:
         """
         return [line._asdict() for line in await self._log.books()]
 
+    async def _obey(self, request: dict[str, Any]) -> object:
+        """Hand a command from the control socket to the part that it is for."""
+        commands: dict[str, Callable[[dict[str, Any]], Awaitable[object]]] = {"devices": self._broker.registry.obey}
+        carry_out = commands.get(str(request.get("command")))
+        if carry_out is None:
+            raise ConfigError("this is no command that the gateway knows")
+        return await carry_out(request)
+
     async def _run_until(self, stop: asyncio.Event) -> None:
         await self._clock_sync.look()  # before anything is forwarded
         await self._broker.open(self._kept)
         async with (
-            control.serve(self._config.gateway.data_dir, self.status, self.books, self._broker.registry.obey),
+            control.serve(self._config.gateway.data_dir, self.status, self.books, self._obey),
             asyncio.TaskGroup() as tasks,
         ):
             running = [
