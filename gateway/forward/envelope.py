@@ -1,8 +1,8 @@
 """The raw envelope: topic and payload as they came, and beside them what names an event. Pure.
 
-An event is sent with `id`, `time`, `source`, `device` and `clockquality`. The time is what `TrueTime` says when the
-event is sent, asked once for each try: an event that is sent again after the clock was set may carry a better time
-under the same id.
+An event is sent with `id`, `time`, `source`, `device`, `clockquality` and the marks of its connection. The time is what
+`TrueTime` says when the event is sent, asked once for each try: an event that is sent again after the clock was set may
+carry a better time under the same id.
 """
 
 from __future__ import annotations
@@ -12,7 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.event import Event
+
+    Marks = Sequence[tuple[str, str]]
+    """What all events of one connection have beside them, e.g. `("replay", "<id>")`."""
 
 
 class TrueTime(Protocol):
@@ -58,16 +63,18 @@ class RawEnvelope:
         gateway_id: id of this gateway, names the source of the event.
         log_id: id of the event log; with `seq` it names an event once and for all, on every try the same.
         true_time: tells the time of an event.
+        marks: names and values that go beside every event.
     """
 
-    def __init__(self, *, gateway_id: str, log_id: str, true_time: TrueTime = RECEIVE_TIME) -> None:
+    def __init__(self, *, gateway_id: str, log_id: str, true_time: TrueTime = RECEIVE_TIME, marks: Marks = ()) -> None:
         self.source = f"urn:gateway:{gateway_id}"
         self.id_prefix = f"{log_id}."
         """An event's id is this and its seq."""
         self.true_time = true_time
+        self.marks = tuple(marks)
 
     def properties(self, event: Event) -> list[tuple[str, str]]:
-        """Id, time, source, device and clock quality of `event`, in the order they are sent."""
+        """Id, time, source, device and clock quality of `event`, and the marks, in the order they are sent."""
         true_ns, quality = self.true_time.of(event)
         return [
             ("id", f"{self.id_prefix}{event.seq}"),
@@ -75,4 +82,5 @@ class RawEnvelope:
             ("source", self.source),
             ("device", event.client_id),
             ("clockquality", quality),
+            *self.marks,
         ]

@@ -13,7 +13,7 @@ from gateway.upstreams.tls import ClientTls
 
 if TYPE_CHECKING:
     from gateway.certificates import Certificate
-    from gateway.forward.envelope import TrueTime
+    from gateway.forward.envelope import Marks, TrueTime
     from gateway.forward.upstream import Upstream
 
 AnyUpstreamConfig: TypeAlias = MqttUpstreamConfig
@@ -21,7 +21,15 @@ AnyUpstreamConfig: TypeAlias = MqttUpstreamConfig
 
 
 def build(
-    config: AnyUpstreamConfig, *, name: str, gateway_id: str, log_id: str, true_time: TrueTime = RECEIVE_TIME
+    config: AnyUpstreamConfig,
+    *,
+    name: str,
+    gateway_id: str,
+    log_id: str,
+    true_time: TrueTime = RECEIVE_TIME,
+    contracts: object = None,  # noqa: ARG001 - for the envelope that asks for the device's own time
+    marks: Marks = (),
+    suffix: str = "",
 ) -> Upstream:
     """The upstream that `config` describes; it is not connected yet.
 
@@ -31,11 +39,15 @@ def build(
         gateway_id: names the source of the events.
         log_id: first part of an event's id.
         true_time: tells the time that an event is sent with.
+        contracts: what the payloads of devices fulfil; tells the time that a device gave an event.
+        marks: names and values that go beside every event of this connection, where its protocol has room beside it.
+        suffix: makes the name of this connection another than that of the upstream's first one.
     """
-    envelope = RawEnvelope(gateway_id=gateway_id, log_id=log_id, true_time=true_time)
+    envelope = RawEnvelope(gateway_id=gateway_id, log_id=log_id, true_time=true_time, marks=marks)
     match config:
         case MqttUpstreamConfig():
-            return MqttUpstream(config, envelope, client_id=f"{gateway_id}-{name}", section=f"upstreams.{name}")
+            client_id, section = f"{gateway_id}-{name}", f"upstreams.{name}"
+            return MqttUpstream(config, envelope, client_id=client_id, section=section, suffix=suffix)
 
 
 def tls_of(config: AnyUpstreamConfig, name: str) -> ClientTls | None:

@@ -111,13 +111,20 @@ class MqttUpstream:
         envelope: names the events.
         client_id: to log in under, if the configuration names none.
         section: its name in the configuration.
+        suffix: what the client id ends with, so that a second connection does not push out the first.
     """
 
     def __init__(
-        self, config: MqttUpstreamConfig, envelope: RawEnvelope, *, client_id: str, section: str = "upstreams"
+        self,
+        config: MqttUpstreamConfig,
+        envelope: RawEnvelope,
+        *,
+        client_id: str,
+        section: str = "upstreams",
+        suffix: str = "",
     ) -> None:
         self._config = config
-        self._client_id = config.client_id or client_id
+        self._client_id = (config.client_id or client_id) + suffix
         self._dialect = Mqtt5(envelope) if config.version == "5" else Mqtt311()
         self._limits = Session(
             inflight_max=config.inflight_max,

@@ -46,6 +46,7 @@ class Publisher:
         self._true_time = envelope.true_time.of
         self._source = envelope.source
         self._id_prefix = envelope.id_prefix.encode()
+        self._marks = envelope.marks
         self._faces: dict[tuple[str, str, str], _Face] = {}
         """By topic, device and clock quality, all for as many digits of the seq as the last one had."""
         self._digits = 0
@@ -93,7 +94,7 @@ class Publisher:
         topic_bytes = write_string(topic.encode())
         id_bytes = len(self._id_prefix) + self._digits
         id_ = _property_name("id") + id_bytes.to_bytes(2, "big") + self._id_prefix
-        named = (("source", self._source), ("device", client_id), ("clockquality", quality))
+        named = (("source", self._source), ("device", client_id), ("clockquality", quality), *self._marks)
         after_time = b"".join(_property(name, value) for name, value in named)
         properties_bytes = len(id_) + self._digits + len(_time_until_second(0)) + len(".000001Z") + len(after_time)
         before_seq = write_length(properties_bytes) + id_

@@ -58,6 +58,12 @@ def test_raw_envelope_names_the_event() -> None:
     ]
 
 
+def test_raw_envelope_marks_every_event_of_a_connection() -> None:
+    envelope = RawEnvelope(gateway_id="g", log_id="l", marks=[("replay", "7"), ("historical", "true")])
+    for seq in (1, 2):
+        assert envelope.properties(make_event(seq))[-2:] == [("replay", "7"), ("historical", "true")]
+
+
 def test_raw_envelope_says_the_true_time_and_how_sure_it_is() -> None:
     class LateClock:
         def of(self, event: Event) -> tuple[int, str]:

@@ -55,14 +55,18 @@ EVENTS = st.builds(
     st.lists(EVENTS, min_size=1, max_size=5),
     st.lists(st.tuples(st.integers(0, 10**19), st.sampled_from(["synced", "corrected", "unsynced"])), max_size=5),
     st.integers(1, 65_535),
-    TEXT,
-    TEXT,
+    st.tuples(TEXT, TEXT),
+    st.lists(st.tuples(TEXT, TEXT), max_size=2),
 )
 def test_packets_are_those_of_the_codec(
-    events: list[Event], times: list[tuple[int, str]], packet_id: int, gateway_id: str, log_id: str
+    events: list[Event],
+    times: list[tuple[int, str]],
+    packet_id: int,
+    ids: tuple[str, str],
+    marks: list[tuple[str, str]],
 ) -> None:
     told = Told({event.payload: time for event, time in zip(events, times, strict=False)})
-    envelope = RawEnvelope(gateway_id=gateway_id, log_id=log_id, true_time=told)
+    envelope = RawEnvelope(gateway_id=ids[0], log_id=ids[1], true_time=told, marks=marks)
     write = Publisher(envelope).write
     for event in events * 2:  # the second time from what is remembered
         expected = by_codec(envelope, event, packet_id, retain=event.retain)

@@ -10,6 +10,8 @@ import mqtt5
 import pytest
 
 from gateway.errors import Blocked, Busy, DeliveryError, Unreachable
+from gateway.upstreams.kinds import build
+from gateway.upstreams.mqtt import MqttUpstreamConfig
 from tests.unit.upstreams.mqtt_server import HANG_UP, ScriptedServer
 from tests.unit.upstreams.mqtt_upstreams import VERSIONS, connected, deliver, make_events, make_upstream
 
@@ -37,6 +39,23 @@ async def test_login_carries_client_id_and_credentials(version: str) -> None:
     assert body[7] == 0xC2  # user name, password, clean start
     assert int.from_bytes(body[8:10], "big") == 77
     assert body.endswith(b"\x00\x09hub-cloud\x00\x02me\x00\x06secret")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [({}, b"\x00\x11hub-cloud-backlog"), ({"client_id": "x"}, b"\x00\x09x-backlog")]
+)
+async def test_a_second_connection_logs_in_under_a_name_of_its_own(key: dict[str, str], name: bytes) -> None:
+    server = ScriptedServer()
+    async with asyncio.timeout(10), server.serving():
+        config = MqttUpstreamConfig(type="mqtt", url=f"mqtt://127.0.0.1:{server.port}", **key)
+        marks = [("historical", "true")]
+        upstream = build(config, name="cloud", gateway_id="hub", log_id="01J", marks=marks, suffix="-backlog")
+        await upstream.open()
+        await upstream.send(make_events(2))
+        await upstream.send(())
+        await upstream.close()
+    assert server.connects[0].endswith(name)
+    assert [publish.properties["historical"] for publish in server.publishes] == ["true", "true"]
 
 
 @pytest.mark.parametrize(
