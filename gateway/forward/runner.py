@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from gateway import backoff
 from gateway.errors import Blocked, Busy, DeliveryError, LogError, Refused, Unreachable
-from gateway.forward import backoff
 from gateway.forward.read_ahead import ReadAhead
 from gateway.forward.selection import Selection
 from gateway.forward.status import ForwarderStatus

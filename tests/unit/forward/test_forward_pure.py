@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.forward import backoff, selection
+from gateway import backoff
+from gateway.forward import selection
 from gateway.forward.envelope import RawEnvelope, time_text
 from gateway.forward.selection import Selection
 from tests.unit.forward.forward_fakes import make_config, make_event
