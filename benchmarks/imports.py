@@ -10,6 +10,7 @@ _MODULES = (
     "websockets",
     "mqtt5",
     "pydantic",
+    "jiter",
     "sqlite_utils",
     "argon2",
     "cryptography.x509",

@@ -19,7 +19,7 @@ from gateway.broker.rights import Rights
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError
 from gateway.eventlog.log import EventLog
-from gateway.forward.forwarding import Forwarding
+from gateway.forward.runner import Forwarder
 from gateway.health import wear
 from gateway.health.clocksync import ClockSync, believed, time_service_runs
 from gateway.health.expiry import Expiry
@@ -65,22 +65,18 @@ class Gateway:
             self._log.keep_anchor,
             wait_s=config.gateway.clock_wait_s if time_service_runs() else 0,
         )
-        self._forwardings = [
-            Forwarding(
-                name,
+        self._upstreams = {
+            name: kinds.build(
                 upstream,
-                partial(
-                    kinds.build,
-                    upstream,
-                    name=name,
-                    gateway_id=config.gateway.id,
-                    log_id=self._log.log_id,
-                    true_time=self._log.boots,
-                ),
-                self._log,
-                clock,
-                ready=self._clock_sync.wait,
+                name=name,
+                gateway_id=config.gateway.id,
+                log_id=self._log.log_id,
+                true_time=self._log.boots,
             )
+            for name, upstream in config.upstreams.items()
+        }
+        self._forwarders = [
+            Forwarder(name, upstream, self._upstreams[name], self._log, clock, ready=self._clock_sync.wait)
             for name, upstream in config.upstreams.items()
         ]
         self._expiry = Expiry(self._certificates, clock)
@@ -111,8 +107,8 @@ class Gateway:
         log = self._log.status()
         upstreams = []
         now_ns = SystemClock().mono_ns()
-        for forwarding in self._forwardings:
-            status = forwarding.status()
+        for forwarder in self._forwarders:
+            status = forwarder.status()
             upstreams.append(
                 {
                     "name": status.name,
@@ -145,9 +141,7 @@ class Gateway:
         }
 
     def _certificates(self) -> list[Certificate]:
-        theirs = [
-            each for of in self._forwardings for upstream in of.upstreams for each in kinds.certificates(upstream)
-        ]
+        theirs = [each for upstream in self._upstreams.values() for each in kinds.certificates(upstream)]
         return self._broker.handshakes.certificates + theirs
 
     async def books(self) -> list[dict[str, object]]:
@@ -181,7 +175,7 @@ class Gateway:
                 tasks.create_task(watch(self._notifier, self._log.beat), name="watchdog"),
                 tasks.create_task(keep_renewed(self._ration), name="ration"),
             ]
-            running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwardings]
+            running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwarders]
             addresses = " ".join(str(address) for address in self._broker.addresses)
             logger.info("the gateway is ready", extra={"listen": addresses, "head": self._log.head})
             self._notifier.ready(f"listening on {addresses}")

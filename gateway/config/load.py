@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from gateway.config.model import Config
+from gateway.contracts.build import ContractError, build
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,12 +62,17 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     _override(values, environment)
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         text = "; ".join(_explain(details) for details in error.errors())
         raise ConfigError(
             f"{path}: " + _CREDENTIALS.sub("//***@", text), "See config/gateway.toml for every key."
         ) from error
+    try:
+        build(config.contracts)
+    except ContractError as error:
+        raise ConfigError(f"{path}: {error}", error.hint) from error
+    return config
 
 
 def _override(values: dict[str, Any], environment: Mapping[str, str]) -> None:

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from gateway.broker.config import BrokerConfig
 from gateway.broker.roles import BUILT_IN_ROLES, RightsConfig, RoleConfig
+from gateway.contracts.config import ContractConfig
 from gateway.eventlog.config import LogConfig
 from gateway.health.clocksync import ClockMode
+from gateway.ingest.config import IngestConfig
 from gateway.upstreams.kinds import AnyUpstreamConfig
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -47,6 +49,8 @@ class Config(BaseModel):
     upstreams: dict[Name, AnyUpstreamConfig] = {}
     rights: RightsConfig = RightsConfig()
     roles: dict[Name, RoleConfig] = {}
+    ingest: IngestConfig = IngestConfig()
+    contracts: dict[Name, ContractConfig] = {}
 
     @model_validator(mode="after")
     def _roles_exist(self) -> Self:

@@ -177,10 +177,9 @@ class Mender:
                     kept.append(Span(event.seq, event.seq))
                 batch.append(event)
                 if len(batch) >= _BATCH_EVENTS:
-                    target.append_runs(runs(batch), readable.notes(batch))
+                    target.append_runs(runs(batch))
                     batch = []
-            if batch:
-                target.append_runs(runs(batch), readable.notes(batch))
+            target.append_runs(runs(batch))
             target.settle()
         finally:
             target.close()

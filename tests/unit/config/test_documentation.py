@@ -12,8 +12,10 @@ from pydantic_core import PydanticUndefined
 from gateway.broker.config import BrokerConfig, TlsConfig
 from gateway.broker.roles import RightsConfig, RoleConfig
 from gateway.config.model import GatewayConfig
+from gateway.contracts.config import ContractConfig, FieldConfig
 from gateway.eventlog.config import LogConfig
 from gateway.forward.config import UpstreamConfig
+from gateway.ingest.config import IngestConfig
 from gateway.upstreams.mqtt import MqttUpstreamConfig
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ SECTIONS = {
     "[rights]": (RightsConfig, set()),
     "[roles.NAME]": (RoleConfig, set()),
     "[log]": (LogConfig, set()),
+    "[ingest]": (IngestConfig, set()),
+    "[contracts.NAME]": (ContractConfig, set()),
+    "[contracts.NAME.fields]": (FieldConfig, set()),
     "[upstreams.NAME]": (UpstreamConfig, set()),
     "[upstreams.NAME] of type mqtt": (MqttUpstreamConfig, COMMON),
 }

@@ -1,0 +1,79 @@
+"""Payloads that a pydantic type judges, strictly: of the fields in a configuration, or of somebody's own model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gateway.contracts.shape import Reason, told, way
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic_core import ErrorDetails, SchemaValidator
+
+_RULES = {
+    "missing": "required",
+    "extra_forbidden": "extra",
+    "literal_error": "enum",
+    "enum": "enum",
+    "greater_than_equal": "min",
+    "less_than_equal": "max",
+    "greater_than": "min_exclusive",
+    "less_than": "max_exclusive",
+    "string_too_short": "length_min",
+    "string_too_long": "length_max",
+    "string_pattern_mismatch": "pattern",
+    "too_short": "items_min",
+    "too_long": "items_max",
+    "finite_number": "type",
+    "int_from_float": "type",
+    "value_error": "value",
+}
+"""What pydantic calls a rule, and what the configuration calls it. Any other that ends in `_type` is `type`."""
+
+
+def rule_of(details: ErrorDetails) -> str:
+    """The rule that was broken, by the name that the configuration has for it."""
+    name = details["type"]
+    return _RULES.get(name) or ("type" if name.endswith("_type") else name)
+
+
+def integral(value: Any) -> Any:
+    """`value` with every number without a fraction as int: 21.0 and 21 are one number in JSON, not in Python."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, dict):
+        return {key: integral(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [integral(inner) for inner in value]
+    return value
+
+
+def first_reason(error: ValidationError) -> Reason:
+    """What pydantic found first."""
+    details = error.errors(include_url=False, include_context=False)[0]
+    rule = rule_of(details)
+    value = "" if rule == "required" else told(details["input"])
+    return Reason(way(details["loc"]), rule, value)
+
+
+class PydanticShape:
+    """A shape that is told by a validator of pydantic's."""
+
+    def __init__(self, validator: SchemaValidator, json_schema: dict[str, Any]) -> None:
+        self._json_schema = json_schema
+        self.fulfil: Callable[[Any], object] = validator.validate_python
+
+    def reason(self, value: Any) -> Reason | None:
+        """See `Shape`."""
+        try:
+            self.fulfil(integral(value))
+        except ValidationError as error:
+            return first_reason(error)
+        return None
+
+    def json_schema(self) -> dict[str, Any]:
+        """See `Shape`."""
+        return self._json_schema

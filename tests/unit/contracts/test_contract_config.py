@@ -1,0 +1,65 @@
+"""Mistakes in a contract are told with key and remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.config import load
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = '[gateway]\nid = "edge"\ndata_dir = "data"\n[contracts.temperature]\ntopic = "sensors/{device}/temperature"\n'
+
+
+def message_of(folder: Path, text: str) -> str:
+    path = folder / "gateway.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as wrong:
+        load.load(path, {})
+    assert wrong.value.hint
+    assert str(wrong.value).startswith(f"{path}: contracts.")
+    return str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "contracts.temperature: there is no `fields`"),
+        ('fields = { t = { type = "number", unit = "°C" } }', "fields.t.unit: '°C' is no UCUM code; write 'Cel'"),
+        ('fields = { t = { type = "float" } }', "contracts.temperature.fields.t.type: Input should be 'number'"),
+        ('fields = { t = { type = "number", minimum = 1 } }', "t.minimum: there is no such key; did you mean 'min'?"),
+        ("fields = { t = {} }", "contracts.temperature.fields.t.type: this key is missing"),
+        ("fields = { t = 5 }", 'fields.t: write a type, as "number", or a table'),
+        ('fields = { t = { type = "string", min = 5 } }', "fields.t: min is only for type number and integer; this is"),
+        ('fields = { t = { type = "number", min = 5, max = 4 } }', "fields.t: min is above max"),
+        ('fields = { t = { type = "number", min = "5" } }', "fields.t.min"),
+        ('fields = { t = { type = "number", max = nan } }', "fields.t.max"),
+        ('fields = { t = { type = "integer", enum = [1, 2.5] } }', "fields.t: enum has 2.5, which is no integer"),
+        ('fields = { t = { type = "number", enum = [true] } }', "fields.t: enum has True, which is no number"),
+        ('fields = { t = { type = "number", enum = [] } }', "fields.t.enum: List should have at least 1 item"),
+        ('fields = { t = { type = "string", pattern = "(" } }', "fields.t.pattern: '(' is no regular expression"),
+        ('fields = { a = { type = "array", items = { type = "nmber" } } }', "fields.a.items.type"),
+        ('fields = { t = "number" }\npolicy = "drop"', "temperature.policy: Input should be 'quarantine', 'flag'"),
+        ('fields = { t = "number" }\nversion = "two"', "contracts.temperature.version"),
+        ('fields = { t = "number" }\nfeilds = {}', "feilds: there is no such key; did you mean 'fields'?"),
+        ('v2 = { topic = "x" }', 'a name with a dot needs quotes; write [contracts."<name>.v2"]'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_contract_names_its_key_and_what_to_write(tmp_path: Path, text: str, told: str) -> None:
+    assert told in message_of(tmp_path, HEAD + text)
+
+
+def test_a_topic_that_is_no_pattern_is_told(tmp_path: Path) -> None:
+    message = message_of(tmp_path, HEAD.replace("{device}", "{device") + 'fields = { t = "number" }')
+    assert "contracts.temperature.topic: 'sensors/{device/temperature'" in message
+    assert "write for example" in message
+
+
+def test_two_contracts_cannot_be_the_same_version(tmp_path: Path) -> None:
+    fields = 'fields = { t = "number" }\n'
+    message = message_of(tmp_path, HEAD + fields + '[contracts."temperature.v1"]\ntopic = "t"\n' + fields)
+    assert "contracts.temperature.v1.version: is 1, as that of contracts.temperature" in message
