@@ -19,7 +19,7 @@ from gateway.broker.rights import Rights
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError
 from gateway.eventlog.log import EventLog
-from gateway.forward.runner import Forwarder
+from gateway.forward.forwarding import Forwarding
 from gateway.health import wear
 from gateway.health.clocksync import ClockSync, believed, time_service_runs
 from gateway.health.expiry import Expiry
@@ -65,18 +65,22 @@ class Gateway:
             self._log.keep_anchor,
             wait_s=config.gateway.clock_wait_s if time_service_runs() else 0,
         )
-        self._upstreams = {
-            name: kinds.build(
+        self._forwardings = [
+            Forwarding(
+                name,
                 upstream,
-                name=name,
-                gateway_id=config.gateway.id,
-                log_id=self._log.log_id,
-                true_time=self._log.boots,
+                partial(
+                    kinds.build,
+                    upstream,
+                    name=name,
+                    gateway_id=config.gateway.id,
+                    log_id=self._log.log_id,
+                    true_time=self._log.boots,
+                ),
+                self._log,
+                clock,
+                ready=self._clock_sync.wait,
             )
-            for name, upstream in config.upstreams.items()
-        }
-        self._forwarders = [
-            Forwarder(name, upstream, self._upstreams[name], self._log, clock, ready=self._clock_sync.wait)
             for name, upstream in config.upstreams.items()
         ]
         self._expiry = Expiry(self._certificates, clock)
@@ -107,8 +111,8 @@ class Gateway:
         log = self._log.status()
         upstreams = []
         now_ns = SystemClock().mono_ns()
-        for forwarder in self._forwarders:
-            status = forwarder.status()
+        for forwarding in self._forwardings:
+            status = forwarding.status()
             upstreams.append(
                 {
                     "name": status.name,
@@ -141,7 +145,9 @@ class Gateway:
         }
 
     def _certificates(self) -> list[Certificate]:
-        theirs = [each for upstream in self._upstreams.values() for each in kinds.certificates(upstream)]
+        theirs = [
+            each for of in self._forwardings for upstream in of.upstreams for each in kinds.certificates(upstream)
+        ]
         return self._broker.handshakes.certificates + theirs
 
     async def books(self) -> list[dict[str, object]]:
@@ -175,7 +181,7 @@ class Gateway:
                 tasks.create_task(watch(self._notifier, self._log.beat), name="watchdog"),
                 tasks.create_task(keep_renewed(self._ration), name="ration"),
             ]
-            running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwarders]
+            running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwardings]
             addresses = " ".join(str(address) for address in self._broker.addresses)
             logger.info("the gateway is ready", extra={"listen": addresses, "head": self._log.head})
             self._notifier.ready(f"listening on {addresses}")

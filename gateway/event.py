@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 LOCAL = ""
 """Origin of an event that a device on this site published."""
+ACCEPTED, FLAGGED, QUARANTINED = 0, 1, 2
+"""Verdicts: it fulfils its contract or has none; it does not and goes on, marked; it does not and goes nowhere."""
 
 
 class Event(NamedTuple):
@@ -36,3 +38,5 @@ class Event(NamedTuple):
     """`LOCAL`, or the name of the upstream that the event came from."""
     properties: bytes | None = None
     """MQTT 5 properties as they came on the wire (length prefix excluded); None for MQTT 3.1.1."""
+    verdict: int = ACCEPTED
+    """What its contract said when it came."""

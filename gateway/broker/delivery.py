@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gateway.broker import packets
 from gateway.broker.allowance import Allowance
 from gateway.broker.outbox import Behind, Message, Outbox, Scan
+from gateway.event import QUARANTINED
 from gateway.topics import FilterIndex, matches
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Delivery:
         outbox.flush()
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """Give committed events to whoever subscribes to them; called once a commit."""
+        """Give committed events to whoever subscribes to them, but for quarantined ones; called once a commit."""
         if not self._filters:
             return
         touched: dict[str, Outbox] = {}
@@ -174,7 +175,7 @@ class Delivery:
             targets = self._targets.get(event.topic)
             if targets is None:
                 targets = self._find_targets(event.topic)
-            if not targets:
+            if not targets or event.verdict == QUARANTINED:
                 continue
             frame = b""
             for outbox, granted in targets:
@@ -221,7 +222,7 @@ class Delivery:
         """The next events of a scan: whoever is behind with it gets what it is owed of them."""
         touched: set[str] = set()
         for event in events:
-            if not event.qos:
+            if not event.qos or event.verdict == QUARANTINED:
                 continue
             targets = self._targets.get(event.topic)
             if targets is None:

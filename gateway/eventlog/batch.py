@@ -30,14 +30,41 @@ class InboundMark(NamedTuple):
     """The event that the id published; 0 releases the id."""
 
 
-class Batch:
-    """Events and marks that become durable together, and the receipts that are due then."""
+class Violated(NamedTuple):
+    """Why an event was flagged or quarantined; stored in the transaction of the event."""
 
-    __slots__ = ("bytes_", "events", "marks", "receipts")
+    seq: int
+    """The event."""
+    verdict: int
+    contract: str
+    """Empty: its topic has none."""
+    version: str
+    device: str
+    field: str
+    rule: str
+    value: str
+    """What was in the field, as text, cut off if it is long."""
+
+
+class Release(NamedTuple):
+    """An event is a quarantined one that was released; stored in its transaction, so that none is released twice."""
+
+    seq: int
+    original: int
+
+
+class Batch:
+    """Events and what is noted of them that become durable together, and the receipts that are due then."""
+
+    __slots__ = ("bytes_", "events", "marks", "receipts", "releases", "violations")
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.marks: list[InboundMark] = []
+        self.violations: list[Violated] = []
+        """Of events in this batch."""
+        self.releases: list[Release] = []
+        """Likewise."""
         self.receipts: dict[Receiver, bytearray] = {}
         self.bytes_ = 0
 

@@ -15,13 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
-from gateway.event import LOCAL, Event
-from gateway.eventlog.batch import Batch, InboundMark
+from gateway.event import ACCEPTED, LOCAL, Event
+from gateway.eventlog.batch import Batch, InboundMark, Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.eventlog.batch import Receiver
+    from gateway.eventlog.batch import Receiver, Violated
     from gateway.eventlog.config import LogConfig
     from gateway.eventlog.writer import SegmentWriter
 
@@ -94,6 +94,7 @@ class GroupCommit:
         payload: bytes,
         origin: str = LOCAL,
         properties: bytes | None = None,
+        verdict: int = ACCEPTED,
     ) -> int:
         """Take an event in and give it its sequence number; a receipt asked for after this call covers it."""
         seq = self._next_seq
@@ -116,6 +117,7 @@ class GroupCommit:
                 payload,
                 origin,
                 properties,
+                verdict,
             )
         )
         size = len(payload) + len(topic)
@@ -131,6 +133,14 @@ class GroupCommit:
         """Store a change of a client's QoS 2 packet ids with the events around it (see `InboundMark`)."""
         self._batch.marks.append(InboundMark(client_id, packet_id, seq))
         self._schedule()
+
+    def note_violation(self, violated: Violated) -> None:
+        """Store why the event taken in last was flagged or quarantined, in its transaction."""
+        self._batch.violations.append(violated)
+
+    def note_release(self, seq: int, original: int) -> None:
+        """Store that the event taken in last, `seq`, is the release of `original`, in its transaction."""
+        self._batch.releases.append(Release(seq, original))
 
     def ask_receipt(self, receiver: Receiver, receipt: bytes | bytearray) -> None:
         """Hand `receipt` to `receiver.committed` once everything taken in so far is on disk, never before.

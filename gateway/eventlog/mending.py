@@ -177,9 +177,10 @@ class Mender:
                     kept.append(Span(event.seq, event.seq))
                 batch.append(event)
                 if len(batch) >= _BATCH_EVENTS:
-                    target.append_runs(runs(batch))
+                    target.append_runs(runs(batch), readable.notes(batch))
                     batch = []
-            target.append_runs(runs(batch))
+            if batch:
+                target.append_runs(runs(batch), readable.notes(batch))
             target.settle()
         finally:
             target.close()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.event import Event
+    from gateway.eventlog.notes import Notes
     from gateway.eventlog.reader import LogReader
     from gateway.eventlog.recovery import Opened
 
@@ -115,20 +116,20 @@ def _gaps(found: Opened) -> list[Span]:
 def _store(draft: Path, target: Path, missing: list[Span]) -> None:
     segment = Segment.open(target)
     try:
-        for events in _read(draft, missing):
-            segment.append_runs(runs(events))
+        for events, noted in _read(draft, missing):
+            segment.append_runs(runs(events), noted)
         segment.settle()
     finally:
         segment.close()
 
 
-def _read(draft: Path, spans: list[Span]) -> Iterator[list[Event]]:
+def _read(draft: Path, spans: list[Span]) -> Iterator[tuple[list[Event], Notes]]:
     with closing(SegmentReader(draft)) as reader:
         for span in spans:
             at = span.first
             while events := reader.read(at, span.last, _READ_EVENTS, _READ_BYTES_MAX):
                 at = events[-1].seq + 1
-                yield events
+                yield events, reader.notes(events[0].seq, events[-1].seq, len(events))
 
 
 def _count(spans: list[Span]) -> int:

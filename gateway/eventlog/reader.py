@@ -14,7 +14,7 @@ from zlib import crc32
 
 from gateway.errors import LogError
 from gateway.event import LOCAL, Event
-from gateway.eventlog import checksum
+from gateway.eventlog import checksum, notes
 from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, inode_of, translated
 from gateway.eventlog.retention import SegmentFacts
 from gateway.eventlog.segment import connect_reading, first_seq_of, path_of, size_of
@@ -33,8 +33,8 @@ _NAMES_MAX = 10_000
 _OPEN_SEGMENTS_MAX = 4
 _READ_BYTES_MAX = 8 * 1024 * 1024
 
-FLAGS = frozenset({0, 1, 2, 4, 5, 6})
-"""QoS, and 4 for RETAIN."""
+FLAGS = frozenset(qos + retain + verdict for qos in (0, 1, 2) for retain in (0, 4) for verdict in (0, 8, 16))
+"""QoS, 4 for RETAIN, 8 for flagged and 16 for quarantined."""
 SALVAGED = "salvaged"
 """A segment whose meta has this key holds what could be read of a damaged one; numbers in it may have gaps."""
 UNSURE_FROM = "unsure_from"
@@ -144,13 +144,26 @@ class SegmentReader:
                     client_id,
                     name,
                     flags & 3,
-                    flags > 3,
+                    flags & 4 > 0,
                     payload,
                     origin or LOCAL,
                     properties,
+                    flags >> 3,
                 )
             )
         return events
+
+    def notes(self, first_seq: int, last_seq: int, rows_max: int) -> notes.Notes:
+        """What is noted of events from `first_seq` to `last_seq`, of each kind `rows_max` at the most, in order.
+
+        Raises:
+            Damaged: the segment is not what was written. A single note that is not is left out, or told as such.
+            LogError: the disk did not give it.
+        """
+        try:
+            return notes.read(self._db, first_seq, last_seq, rows_max)
+        except SQLITE_ERRORS as error:
+            raise self._failed(error) from error
 
     def meta(self) -> dict[str, str]:
         """What the segment says of itself and of the log it belongs to."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.event import QUARANTINED
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -51,7 +53,9 @@ class RetainedMessages:
         """Messages not retained since the start, because there were too many or they were too large together."""
 
     def note(self, event: Event) -> None:
-        """A new event; it counts whatever an older one says."""
+        """A new event; it counts whatever an older one says. One that is quarantined counts for nothing."""
+        if event.verdict == QUARANTINED:
+            return
         if self.behind is not None:
             self._newer.add(event.topic)
         self._take(event)
@@ -61,7 +65,7 @@ class RetainedMessages:
         if self.behind is None:
             return
         for event in events:
-            if event.retain and event.topic not in self._newer:
+            if event.retain and event.topic not in self._newer and event.verdict != QUARANTINED:
                 self._take(event)
         if events:
             self.behind = (events[-1].seq, self.behind[1])

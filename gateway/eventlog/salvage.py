@@ -7,6 +7,7 @@ guess: a row with a value of a wrong type, whose topic is gone, or whose checksu
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import closing, suppress
 from itertools import product
@@ -15,15 +16,17 @@ from zlib import crc32
 
 from gateway.errors import LogError
 from gateway.event import LOCAL, Event
-from gateway.eventlog import checksum, pages, wal
+from gateway.eventlog import checksum, notes, pages, wal
 from gateway.eventlog.damage import SQLITE_ERRORS, page_bytes_of, wal_of
 from gateway.eventlog.reader import FLAGS, rows_statement
 from gateway.eventlog.segment import Segment, connect
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from gateway.eventlog.notes import Notes
 
 _ID_MAX = 2**31
 _NAME_FAILURES_MAX = 5_000
@@ -73,6 +76,14 @@ class Readable(NamedTuple):
             }
         return {}
 
+    def notes(self, events: Sequence[Event]) -> Notes:
+        """What was noted of `events`; of a quarantined one whose note is lost, that it is."""
+        first, last = events[0].seq, events[-1].seq
+        found = notes.NOTHING
+        with suppress(*SQLITE_ERRORS):
+            found = notes.read(self.db, first, last, last - first + 1)
+        return notes.complete(found, events)
+
     def _event(self, row: tuple[Any, ...]) -> Event | None:
         seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties, crc = row
         if type(received_ns) is not int or type(mono_ns) is not int or type(payload) is not bytes or flags not in FLAGS:
@@ -84,9 +95,20 @@ class Readable(NamedTuple):
         for (boot_id, boot_crc), (client_id, client_crc), (name, topic_crc) in names:
             found = crc32(checksum.pack(seq, received_ns, mono_ns, boot_crc, client_crc, topic_crc, flags) + payload)
             if crc is None or crc == checksum.with_rest(found, from_where, properties):
-                qos, retain = flags & 3, flags > 3
+                qos, retain, verdict = flags & 3, flags & 4 > 0, flags >> 3
                 return Event(
-                    seq, received_ns, mono_ns, boot_id, client_id, name, qos, retain, payload, from_where, properties
+                    seq,
+                    received_ns,
+                    mono_ns,
+                    boot_id,
+                    client_id,
+                    name,
+                    qos,
+                    retain,
+                    payload,
+                    from_where,
+                    properties,
+                    verdict,
                 )
         return None
 
@@ -190,6 +212,8 @@ def opened(copied: Path, first_seq: int, last_seq: int, first_page: bytes | None
     if first_page is not None:
         with copied.open("r+b") as file:
             file.write(first_page)
+            pages_told = int.from_bytes(first_page[28:32], "big")  # a short file of an earlier schema has fewer
+            file.truncate(max(file.seek(0, os.SEEK_END), pages_told * len(first_page)))
     with copied.open("r+b") as file:
         grafted = pages.graft(file, page_bytes_of(copied), first_seq, last_seq)
     if grafted is None:

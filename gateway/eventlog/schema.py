@@ -76,6 +76,13 @@ def _segment_0002(db: Database) -> None:
     db.execute("ALTER TABLE events ADD COLUMN crc INTEGER")  # NULL in the rows before it: they are not checked
 
 
+@segment(name="0003_violations")
+def _segment_0003(db: Database) -> None:
+    # Short, because the whole schema of a segment has to fit on its first page (see `salvage.template`).
+    db.execute("CREATE TABLE violations (seq INTEGER PRIMARY KEY, found, crc) WITHOUT ROWID")
+    db.execute("CREATE TABLE releases (seq INTEGER PRIMARY KEY, original, crc) WITHOUT ROWID")
+
+
 @state(name="0001_state")
 def _state_0001(db: Database) -> None:
     db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")

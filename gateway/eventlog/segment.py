@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from gateway.errors import LogError
-from gateway.eventlog import checksum, damage, schema, wal
+from gateway.eventlog import checksum, damage, notes, schema, wal
 from gateway.eventlog.damage import Damaged, sync_folder
 from gateway.eventlog.pages import PAGE_BYTES
 from gateway.eventlog.takeover import write_again
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.event import Event
     from gateway.eventlog.batch import Batch, InboundMark
+    from gateway.eventlog.notes import Notes
 
 _ROWS_PER_STATEMENT = (500, 100, 20, 4, 1)
 _INTERNED_NAMES_MAX = 10_000
@@ -267,6 +268,8 @@ class Segment:
             self._db.execute("BEGIN IMMEDIATE")
             self._insert_events(batch.events)
             self._apply_marks(batch.marks)
+            if batch.violations or batch.releases:
+                notes.store(self._db, batch)
             # Asked and not reckoned: new topics may weigh far more than the events that bring them.
             pages = self._db.execute("PRAGMA page_count").fetchone()[0]
             self._db.execute("COMMIT")
@@ -274,8 +277,10 @@ class Segment:
             raise LogError(f"{self.path}: {error}", "Is the disk full or failing? (df, dmesg)") from error
         self.bytes_ = pages * self._page_bytes
 
-    def append_runs(self, runs: Iterable[Sequence[Event]]) -> None:
+    def append_runs(self, runs: Iterable[Sequence[Event]], noted: Notes = notes.NOTHING) -> None:
         """Store salvaged events in one transaction: numbers without a gap and one boot in each run.
+
+        With them goes what is `noted` of them.
 
         Raises:
             LogError: the disk refused.
@@ -284,6 +289,7 @@ class Segment:
             self._db.execute("BEGIN IMMEDIATE")
             for run in runs:
                 self._insert_events(run)
+            notes.store(self._db, noted)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise LogError(f"{self.path}: {error}", "Is the disk full or failing? (df, dmesg)") from error
@@ -326,10 +332,12 @@ class Segment:
         first, pack = events[0], checksum.pack
         boot_id, boot = self._boot(first)
         values: list[object] = [first.seq, boot_id]
-        for seq, received_ns, mono_ns, _, client_name, topic_name, qos, retain, payload, origin, properties in events:
+        for (
+            seq, received_ns, mono_ns, _, client_name, topic_name, qos, retain, payload, origin, properties, verdict
+        ) in events:  # fmt: skip
             client_id, client = clients.get(client_name) or self._intern("clients", clients, client_name)
             topic_id, topic = topics.get(topic_name) or self._intern("topics", topics, topic_name)
-            flags = qos + 4 if retain else qos
+            flags = (qos + 4 if retain else qos) + 8 * verdict
             crc = crc32(pack(seq, received_ns, mono_ns, boot, client, topic, flags) + payload)
             if origin or properties is not None:
                 crc = checksum.with_rest(crc, origin, properties)

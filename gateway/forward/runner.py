@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from gateway import backoff
 from gateway.errors import Blocked, Busy, DeliveryError, LogError, Refused, Unreachable
-from gateway.forward import backoff
 from gateway.forward.read_ahead import ReadAhead
 from gateway.forward.selection import Selection
 from gateway.forward.status import ForwarderStatus
@@ -200,7 +200,9 @@ class Forwarder:
             head, read_to = self._log.head, max(window.read_to, self._log.cursor(self._name))
             events = await self._ahead.read(read_to)
             if events:
-                window.add(events, self._selection.of(events))
+                wanted = self._selection.of(events)
+                held = self._selection.quarantined(events) if len(wanted) < len(events) else ()
+                window.add(events, wanted, held)
                 self._settle()
             else:
                 # Waiting for what comes after `head`, and not after what was read last, keeps this loop from

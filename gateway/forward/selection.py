@@ -1,9 +1,10 @@
-"""Which events an upstream wants. Pure."""
+"""Which events an upstream wants, and which of those it is not sent. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.event import QUARANTINED
 from gateway.topics import matches
 
 if TYPE_CHECKING:
@@ -24,14 +25,20 @@ class Selection:
         self._verdicts: dict[str, bool] = {}
 
     def of(self, events: Iterable[Event]) -> list[Event]:
-        """The wanted ones, in order."""
+        """The wanted ones, in order, without those that are quarantined."""
         name, verdicts, judge = self._name, self._verdicts, self._judge
         return [
             event
             for event in events
             if event.origin != name
+            and event.verdict != QUARANTINED
             and (verdict if (verdict := verdicts.get(event.topic)) is not None else judge(event.topic))
         ]
+
+    def quarantined(self, events: Iterable[Event]) -> list[int]:
+        """Seqs of those that would be wanted and are quarantined, in order."""
+        held = [event for event in events if event.verdict == QUARANTINED and event.origin != self._name]
+        return [event.seq for event in held if self._judge(event.topic)]
 
     def _judge(self, topic: str) -> bool:
         if len(self._verdicts) >= _TOPICS_CACHED_MAX:

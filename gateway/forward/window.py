@@ -38,16 +38,25 @@ class Window:
         self._wanted: list[Event] = []
         self._unwanted: list[int] = []
         """Seqs of events that were read and are not for this upstream."""
+        self._held: list[int] = []
+        """Seqs of events that would be for it, and are quarantined."""
 
     def waiting(self) -> bool:
         """Whether a wanted event has not been given out."""
         return len(self._wanted) > self.under_way
 
-    def add(self, read: Sequence[Event], wanted: Sequence[Event]) -> None:
-        """Take in `read`, which follows on `read_to` and is not empty; `wanted` are those of it to be given out."""
+    def add(self, read: Sequence[Event], wanted: Sequence[Event], held: Sequence[int] = ()) -> None:
+        """Take in `read`, which follows on `read_to` and is not empty.
+
+        Args:
+            read: the next events.
+            wanted: those of it to be given out.
+            held: seqs of those of it that would be, and are quarantined.
+        """
         if len(wanted) < len(read):
-            seqs = {event.seq for event in wanted}
+            seqs = {event.seq for event in wanted}.union(held)
             self._unwanted += [event.seq for event in read if event.seq not in seqs]
+            self._held += held
         self._wanted += wanted
         self.read_to = read[-1].seq
 
@@ -74,9 +83,15 @@ class Window:
         del self._wanted[:count]
         self.under_way -= count
         seq = self._wanted[0].seq - 1 if self._wanted else self.read_to
-        skipped = self._unwanted[: bisect_right(self._unwanted, seq)]
-        del self._unwanted[: len(skipped)]
-        filtered = len(skipped) - bisect_right(skipped, cursor)
+        filtered, held = _take(self._unwanted, seq, cursor), _take(self._held, seq, cursor)
         settled = count - bisect_right(done, cursor, key=_seq)
         quarantined = sum(one > cursor for one in refused)
-        return Passed(seq, settled - quarantined, filtered, quarantined)
+        return Passed(seq, settled - quarantined, filtered, quarantined + held)
+
+
+def _take(seqs: list[int], to_seq: int, cursor: int) -> int:
+    """Remove those up to `to_seq`; how many of them are after `cursor`."""
+    count = bisect_right(seqs, to_seq)
+    after = count - bisect_right(seqs, cursor, hi=count)
+    del seqs[:count]
+    return after

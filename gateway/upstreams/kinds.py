@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from gateway.client_tls import ClientTls
 from gateway.forward.envelope import RECEIVE_TIME, RawEnvelope
 from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
-from gateway.upstreams.tls import ClientTls
 
 if TYPE_CHECKING:
     from gateway.certificates import Certificate

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from gateway import client_tls, mqtt_address
+from gateway.client_tls import ClientTls
 from gateway.errors import Blocked, ConfigError, Unreachable
 from gateway.secret import read_secret
-from gateway.upstreams import tls
 from gateway.upstreams.mqtt_client import MqttConnection
 from gateway.upstreams.mqtt_session import INFLIGHT_MAX, PACKET_BYTES_MAX, Login, Session
 from gateway.upstreams.mqtt_v5 import Mqtt5
 from gateway.upstreams.mqtt_v311 import Mqtt311
-from gateway.upstreams.tls import ClientTls, TlsUpstreamConfig
+from gateway.upstreams.tls import TlsUpstreamConfig
 
 if TYPE_CHECKING:
     import ssl
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from gateway.errors import DeliveryError
     from gateway.event import Event
     from gateway.forward.envelope import RawEnvelope
-
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 class MqttUpstreamConfig(TlsUpstreamConfig):
@@ -70,14 +68,7 @@ class MqttUpstreamConfig(TlsUpstreamConfig):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError(f"{url!r} is no MQTT address: write mqtt://host:port or mqtts://host:port")
-        parts.hostname.encode("idna")  # raises for a name that no resolver would accept
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("credentials do not belong into the URL: use username and password_file")
-        if parts.path not in ("", "/") or parts.query or parts.fragment or parts.port == 0:
-            raise ValueError(f"{url!r} has more than a host and a port: write mqtt://host:port")
+        mqtt_address.parse(url)
         return url
 
     @model_validator(mode="after")
@@ -94,13 +85,12 @@ class MqttUpstreamConfig(TlsUpstreamConfig):
     @property
     def tls(self) -> bool:
         """Whether the connection is encrypted."""
-        return urlsplit(self.url).scheme == "mqtts"
+        return mqtt_address.parse(self.url).tls
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port."""
-        parts = urlsplit(self.url)
-        return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        return mqtt_address.parse(self.url)[:2]
 
 
 class MqttUpstream:
@@ -168,7 +158,7 @@ class MqttUpstream:
                 lambda: connection, host, port, ssl=context, server_hostname=server_name
             )
         except OSError as error:
-            raise tls.of_error(error, f"no connection to {host}:{port}") from error
+            raise client_tls.of_error(error, f"no connection to {host}:{port}") from error
         refusal = await connection.ready
         if refusal is not None:
             raise refusal
@@ -206,4 +196,4 @@ class MqttUpstream:
         try:
             return password, None if self._tls is None else self._tls.context()
         except ConfigError as error:
-            raise tls.unusable(error) from error
+            raise client_tls.unusable(error) from error

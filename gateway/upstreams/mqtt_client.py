@@ -11,10 +11,11 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
+from gateway.client_tls import of_error
 from gateway.errors import Unreachable
+from gateway.mqtt_reasons import Poison
 from gateway.upstreams.mqtt_flight import Flight
 from gateway.upstreams.mqtt_frames import split
-from gateway.upstreams.mqtt_reasons import Poison
 from gateway.upstreams.mqtt_session import (
     CONNACK,
     DISCONNECT,
@@ -26,7 +27,6 @@ from gateway.upstreams.mqtt_session import (
     PUBACK,
     Session,
 )
-from gateway.upstreams.tls import of_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.errors import Refused, Unreachable
-from gateway.upstreams.mqtt_reasons import Poison
+from gateway.mqtt_reasons import Poison
 from gateway.upstreams.mqtt_session import INFLIGHT_MAX
 
 if TYPE_CHECKING:

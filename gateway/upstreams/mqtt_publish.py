@@ -63,7 +63,7 @@ class Publisher:
         true_ns, quality = self._true_time(event)
         if true_ns != self._time_ns:
             self._note_time(true_ns)
-        seq, _, _, _, client_id, topic, _, _, payload, _, _ = event
+        seq, _, _, _, client_id, topic, _, _, payload, _, _, _ = event
         digits = b"%d" % seq
         if len(digits) != self._digits:
             self._digits = len(digits)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from gateway.errors import DeliveryError
     from gateway.event import Event
-    from gateway.upstreams.mqtt_reasons import Poison
+    from gateway.mqtt_reasons import Poison
 
 INCOMING_BYTES_MAX = 64 * 1024
 """A server has nothing to say to a client without subscriptions that would be longer."""

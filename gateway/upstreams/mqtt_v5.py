@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import mqtt5
 
+from gateway import mqtt_reasons
 from gateway.errors import Blocked, DeliveryError
-from gateway.upstreams import mqtt_reasons
 from gateway.upstreams.mqtt_frames import read_length
 from gateway.upstreams.mqtt_publish import Publisher
 from gateway.upstreams.mqtt_session import INCOMING_BYTES_MAX, INFLIGHT_MAX, PACKET_BYTES_MAX, Answer, Session
 
 if TYPE_CHECKING:
     from gateway.forward.envelope import RawEnvelope
-    from gateway.upstreams.mqtt_reasons import Poison
+    from gateway.mqtt_reasons import Poison
     from gateway.upstreams.mqtt_session import Login
 
 _SERVER_KEEP_ALIVE, _SERVER_REFERENCE, _REASON_STRING = 0x13, 0x1C, 0x1F

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.event import Event
+from gateway.event import ACCEPTED, FLAGGED, QUARANTINED, Event
 from gateway.eventlog.history import History
 from gateway.eventlog.log import EventLog
 from gateway.eventlog.losses import DAMAGED
@@ -50,6 +50,7 @@ messages = st.tuples(
     payloads,
     st.sampled_from(["", "cloud"]),
     st.one_of(st.none(), st.binary(max_size=10)),
+    st.sampled_from([ACCEPTED, ACCEPTED, FLAGGED, QUARANTINED]),
 )
 
 
@@ -162,7 +163,7 @@ class LogModel(RuleBasedStateMachine):
                 is_repeat = self.ingest.is_repeat("dev", packet_id)
                 assert is_repeat == (packet_id in self.taken())
                 if not is_repeat:
-                    seq = self.append("dev", "exactly/once", 2, False, payload, "", None)
+                    seq = self.append("dev", "exactly/once", 2, False, payload, "", None, ACCEPTED)
                     self.ingest.mark("dev", packet_id, seq)
                     self.changes.append(Change(seq, packet_id, taken=True))
 
@@ -176,9 +177,9 @@ class LogModel(RuleBasedStateMachine):
 
         self.wait(release())
 
-    def append(self, client_id, topic, qos, retain, payload, origin, properties) -> int:
+    def append(self, client_id, topic, qos, retain, payload, origin, properties, verdict) -> int:
         some, times = payload
-        what = (client_id, topic, qos, retain, some * times, origin, properties)
+        what = (client_id, topic, qos, retain, some * times, origin, properties, verdict)
         stamp = self.ingest.now()
         seq = self.ingest.append(*stamp, *what)
         assert seq == len(self.events) + 1
@@ -199,7 +200,7 @@ class LogModel(RuleBasedStateMachine):
     def publish_and_settle_one_by_one(self, count) -> None:
         async def publish():
             for _ in range(count):
-                self.append("dev", "large", 1, False, (b"payload", 600), "", None)
+                self.append("dev", "large", 1, False, (b"payload", 600), "", None, ACCEPTED)
                 await self.log.intake.settled()
 
         self.wait(publish())
@@ -409,7 +410,7 @@ class LogModel(RuleBasedStateMachine):
     def retained(self) -> dict[str, Retained]:
         found: dict[str, Retained] = {}
         for event in self.events:
-            if event.retain:
+            if event.retain and event.verdict != QUARANTINED:
                 found[event.topic] = Retained(event.topic, event.seq, event.qos, event.payload)
         return {topic: message for topic, message in found.items() if message.payload}
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.broker import delivery as module
 from gateway.broker.config import BrokerConfig
 from gateway.broker.delivery import Delivery
-from gateway.event import Event
+from gateway.event import FLAGGED, QUARANTINED, Event
 from gateway.eventlog.retained import Retained
 from tests.unit.broker import wire
 from tests.unit.broker.site import Site, until
@@ -54,6 +54,12 @@ def test_nothing_is_done_when_nobody_subscribes(delivery: Delivery) -> None:
     subscriber(delivery)
     delivery.deliver(Untouchable())  # type: ignore[arg-type]
     assert not delivery._outboxes
+
+
+def test_a_quarantined_event_is_not_delivered_and_a_flagged_one_is(delivery: Delivery) -> None:
+    socket = subscriber(delivery, all=1)
+    delivery.deliver([event("a", bytes([verdict]))._replace(verdict=verdict) for verdict in (QUARANTINED, FLAGGED)])
+    assert socket.payloads() == [bytes([FLAGGED])]
 
 
 def test_an_event_goes_to_those_whose_filter_matches_and_to_nobody_else(delivery: Delivery) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.event import ACCEPTED, FLAGGED, QUARANTINED
 from gateway.eventlog.log import EventLog
 from gateway.eventlog.queue import Session
 from tests.unit.eventlog.logs import (
@@ -37,16 +38,20 @@ async def test_events_come_back_as_they_went_in(tmp_path, recent_bytes_max):
         put(log, EVERY_BYTE, "a", client_id="Gerät", retain=True, qos=2)
         put(log, EVERY_BYTE * 1024, "🌡", origin="cloud", properties=b"")
         put(log, b"1", origin="cloud", properties=EVERY_BYTE)
+        put(log, b"2", verdict=FLAGGED)
+        put(log, b"3", retain=True, qos=2, verdict=QUARANTINED)
         await log.intake.settled()
         put(log)
         await log.intake.settled()  # so that a window of 0 bytes holds this one alone
         found = [tuple(event)[4:] for event in await read_all(log)]
     assert found == [
-        ("dev", "Gewächshaus/温度", 0, False, b"", "", None),
-        ("Gerät", "a", 2, True, EVERY_BYTE, "", None),
-        ("dev", "🌡", 1, False, EVERY_BYTE * 1024, "cloud", b""),
-        ("dev", "dev/t", 1, False, b"1", "cloud", EVERY_BYTE),
-        ("dev", "dev/t", 1, False, b"x", "", None),
+        ("dev", "Gewächshaus/温度", 0, False, b"", "", None, ACCEPTED),
+        ("Gerät", "a", 2, True, EVERY_BYTE, "", None, ACCEPTED),
+        ("dev", "🌡", 1, False, EVERY_BYTE * 1024, "cloud", b"", ACCEPTED),
+        ("dev", "dev/t", 1, False, b"1", "cloud", EVERY_BYTE, ACCEPTED),
+        ("dev", "dev/t", 1, False, b"2", "", None, FLAGGED),
+        ("dev", "dev/t", 2, True, b"3", "", None, QUARANTINED),
+        ("dev", "dev/t", 1, False, b"x", "", None, ACCEPTED),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.event import QUARANTINED
 from gateway.eventlog.state import Retained
 from tests.unit.eventlog.logs import commit_held_back, fill, newest, opened, power_cut, put, turns, until
 
@@ -37,6 +38,20 @@ async def test_an_empty_payload_withdraws_a_retained_message(tmp_path):
         assert retained(log) == {"b": "1"}
     async with opened(tmp_path) as log:
         assert retained(log) == {"b": "1"}
+
+
+async def test_a_quarantined_message_neither_becomes_the_retained_one_nor_withdraws_it(tmp_path):
+    async with opened(tmp_path / "a") as log:
+        await retain(log, a="1")
+        await log.flush()
+        for payload in (b"2", b""):
+            put(log, payload, "a", retain=True, verdict=QUARANTINED)
+        put(log, b"1", "b", retain=True, verdict=QUARANTINED)
+        await log.intake.settled()
+        assert retained(log) == {"a": "1"}
+        left = await power_cut(log, tmp_path / "b")
+    async with opened(left) as log:
+        assert retained(log) == {"a": "1"}
 
 
 async def test_a_retained_message_counts_from_its_commit_on(tmp_path):

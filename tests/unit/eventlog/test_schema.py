@@ -18,7 +18,7 @@ def tables(connection):
 @pytest.mark.parametrize(
     ("migrations", "expected"),
     [
-        (schema.segment, {"events", "topics", "clients", "boots", "inbound", "meta"}),
+        (schema.segment, {"events", "topics", "clients", "boots", "inbound", "meta", "violations", "releases"}),
         (schema.state, {"meta", "cursors", "quarantine", "retained", "sessions", "anchors"}),
     ],
 )
@@ -44,3 +44,11 @@ def test_a_sequence_number_can_be_stored_only_once_in_a_segment(tmp_path):
         connection.execute("INSERT INTO events VALUES (1, 0, 0, 1, 1, 1, 0, NULL, NULL, x'00', 0)")
         with pytest.raises(sqlite3.IntegrityError):
             connection.execute("INSERT INTO events VALUES (1, 0, 0, 1, 1, 1, 0, NULL, NULL, x'01', 0)")
+
+
+def test_the_schema_of_a_segment_fits_on_its_first_page(tmp_path):
+    """Salvage gives a segment that has lost its first page that of a new one."""
+    with closing(connect(tmp_path / "some.db")) as connection:
+        schema.migrate(connection, schema.segment)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert (tmp_path / "some.db").read_bytes()[100] == 0x0D  # a leaf: nothing of it is on another page

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.forward import backoff, selection
+from gateway import backoff
+from gateway.event import ACCEPTED, FLAGGED, QUARANTINED
+from gateway.forward import selection
 from gateway.forward.envelope import RawEnvelope, time_text
 from gateway.forward.selection import Selection
 from tests.unit.forward.forward_fakes import make_config, make_event
@@ -36,6 +38,17 @@ def test_selection_forgets_topics_beyond_its_limit(monkeypatch: pytest.MonkeyPat
     events = [make_event(n, topic) for n, topic in enumerate(["a/1", "a/2", "c", "b", "b/1/2", "a/1", "c"])]
     assert [event.topic for event in chosen.of(events)] == ["a/1", "a/2", "b", "b/1/2", "a/1"]
     assert len(chosen._verdicts) <= 3
+
+
+def test_a_quarantined_event_is_not_sent_and_is_the_upstreams_only_if_its_topics_match() -> None:
+    chosen = Selection("cloud", ["a/#"])
+    judged = [("a", ACCEPTED, ""), ("a", FLAGGED, ""), ("a", QUARANTINED, ""), ("b", QUARANTINED, "")]
+    judged += [("a", QUARANTINED, "cloud"), ("a", QUARANTINED, "other")]
+    events = [
+        make_event(n, topic, origin)._replace(verdict=verdict) for n, (topic, verdict, origin) in enumerate(judged)
+    ]
+    assert [event.seq for event in chosen.of(events)] == [0, 1]
+    assert chosen.quarantined(events) == [2, 5]
 
 
 @given(st.integers(0, 4_000_000_000 * 10**9))

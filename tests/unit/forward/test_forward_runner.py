@@ -78,6 +78,16 @@ async def test_unwanted_events_are_passed_over_and_counted() -> None:
     assert upstream.taken == [1, 3]
 
 
+async def test_quarantined_events_are_passed_over_and_counted_and_flagged_ones_are_sent() -> None:
+    events = [make_event(seq)._replace(verdict=seq % 3) for seq in range(1, 10)]
+    log, upstream = MemoryLog(events), ScriptedUpstream()
+    async with forwarding(log, upstream) as forwarder:
+        await until(lambda: log.cursor("cloud") == 9)
+        status = forwarder.status()
+        assert (status.forwarded, status.quarantined, status.filtered) == (6, 3, 0)
+    assert upstream.taken == [1, 3, 4, 6, 7, 9]
+
+
 async def test_what_came_from_an_upstream_is_not_sent_back_to_it() -> None:
     events = [make_event(1), make_event(2, origin="cloud"), make_event(3, origin="other")]
     log, upstream = MemoryLog(events), ScriptedUpstream()

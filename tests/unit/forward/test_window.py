@@ -47,6 +47,16 @@ def test_every_event_is_given_in_order_and_counted_once(
         assert window.waiting() is (len(unsettled) > window.under_way)
 
 
+def test_what_is_quarantined_in_the_log_is_counted_once_when_the_cursor_passes_it() -> None:
+    events = [make_event(seq) for seq in range(1, 8)]
+    window = Window(0)
+    window.add(events, [events[1], events[4]], held=[1, 3, 7])
+    window.give(10)
+    assert window.settle(0, 0) == Passed(1, forwarded=0, filtered=0, quarantined=1)
+    assert window.settle(1, 3) == Passed(4, forwarded=0, filtered=1, quarantined=0)
+    assert window.settle(1, 4) == Passed(7, forwarded=1, filtered=1, quarantined=1)
+
+
 def test_refused_events_are_quarantined_and_not_forwarded() -> None:
     events = [make_event(seq) for seq in range(1, 7)]
     window = Window(0)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import Busy, DeliveryError, Refused, Unreachable
 from gateway.event import Event
+from gateway.mqtt_reasons import Poison
 from gateway.upstreams.mqtt_flight import Flight
-from gateway.upstreams.mqtt_reasons import Poison
 
 IDS_MAX = 65_535
 
