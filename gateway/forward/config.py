@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.forward.topic_map import TopicMap
 from gateway.topics import is_valid_filter
 
 
@@ -17,7 +18,13 @@ def _check_filter(topic_filter: str) -> str:
     return topic_filter
 
 
+def _check_rules(rules: dict[str, str]) -> dict[str, str]:
+    TopicMap(rules)  # raises for what is wrong with them
+    return rules
+
+
 TopicFilter = Annotated[str, AfterValidator(_check_filter)]
+TopicRules = Annotated[dict[str, str], AfterValidator(_check_rules)]
 
 
 class UpstreamConfig(BaseModel):
@@ -32,8 +39,19 @@ class UpstreamConfig(BaseModel):
         min_length=1,
         description="MQTT topic filters: events that match none of them are not sent to this upstream.",
     )
-    envelope: Literal["raw"] = Field(
-        default="raw", description="raw: topic and payload as they came, event id and time beside them."
+    topic_map: TopicRules = Field(
+        default={},
+        description="Topics of this upstream, by patterns of those here. The first pattern that matches counts, in the "
+        "order they are written; without one the topic stays.",
+    )
+    envelope: Literal["raw", "cloudevents"] = Field(
+        default="raw",
+        description="raw: topic and payload as they came, event id and time beside them. cloudevents: CloudEvents 1.0.",
+    )
+    cloudevents_mode: Literal["binary", "structured"] | None = Field(
+        default=None,
+        description="binary: the payload as it came and the attributes beside it, the default where the protocol has "
+        "room for them. structured: both in one JSON document.",
     )
     batch_events_max: int = Field(
         default=5000, ge=1, le=65_535, description="Events that are read from the log and handed over at a time."
@@ -49,6 +67,12 @@ class UpstreamConfig(BaseModel):
     blocked_retry_s: float = Field(
         default=60, gt=0, description="Wait between tries while the upstream does not permit what we send."
     )
+
+    @model_validator(mode="after")
+    def _check_mode(self) -> UpstreamConfig:
+        if self.cloudevents_mode is not None and self.envelope != "cloudevents":
+            raise ValueError('cloudevents_mode is for CloudEvents only: write envelope = "cloudevents", or remove it')
+        return self
 
     @model_validator(mode="after")
     def _check_backoff(self) -> UpstreamConfig:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.client_tls import ClientTls
+from gateway.forward.cloudevents import CloudEvents
 from gateway.forward.envelope import RECEIVE_TIME, RawEnvelope
+from gateway.forward.topic_map import TopicMap
 from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
 
 if TYPE_CHECKING:
@@ -43,7 +45,19 @@ def build(
         marks: names and values that go beside every event of this connection, where its protocol has room beside it.
         suffix: makes the name of this connection another than that of the upstream's first one.
     """
-    envelope = RawEnvelope(gateway_id=gateway_id, log_id=log_id, true_time=true_time, marks=marks)
+    topics = TopicMap(config.topic_map, gateway_id)
+    envelope: RawEnvelope | CloudEvents
+    if config.envelope == "raw":
+        envelope = RawEnvelope(gateway_id=gateway_id, log_id=log_id, true_time=true_time, marks=marks, topics=topics)
+    else:
+        envelope = CloudEvents(
+            gateway_id=gateway_id,
+            log_id=log_id,
+            true_time=true_time,
+            marks=marks,
+            topics=topics,
+            is_binary=config.cloudevents_mode != "structured",
+        )
     match config:
         case MqttUpstreamConfig():
             client_id, section = f"{gateway_id}-{name}", f"upstreams.{name}"

@@ -1,7 +1,8 @@
 """An MQTT server as upstream: MQTT 5 or 3.1.1, QoS 1, pipelined, clean start.
 
-With MQTT 5 an event carries the user properties `id`, `time`, `source`, `device` and `clockquality`, and the server can
-refuse one. With 3.1.1 it carries none, and what a server drops for its own reasons it acknowledges all the same.
+With MQTT 5 an event carries what its envelope says of it as user properties, and the server can refuse one. With 3.1.1
+it carries none, unless it is a CloudEvent, which is a document then; and what a server drops for its own reasons it
+acknowledges all the same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from gateway import client_tls, mqtt_address
 from gateway.client_tls import ClientTls
 from gateway.errors import Blocked, ConfigError, Unreachable
+from gateway.forward.cloudevents import CloudEvents
 from gateway.secret import read_secret
 from gateway.upstreams.mqtt_client import MqttConnection
 from gateway.upstreams.mqtt_session import INFLIGHT_MAX, PACKET_BYTES_MAX, Login, Session
@@ -72,6 +74,15 @@ class MqttUpstreamConfig(TlsUpstreamConfig):
         return url
 
     @model_validator(mode="after")
+    def _check_envelope(self) -> MqttUpstreamConfig:
+        if self.version == "3.1.1" and self.cloudevents_mode == "binary":
+            raise ValueError(
+                'cloudevents_mode = "binary" needs properties, which MQTT 3.1.1 does not have: write '
+                'cloudevents_mode = "structured", or version = "5"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_login(self) -> MqttUpstreamConfig:
         if self.password is not None and self.password_file is not None:
             raise ValueError("password and password_file exclude each other: remove one")
@@ -98,7 +109,7 @@ class MqttUpstream:
 
     Args:
         config: its section of the configuration.
-        envelope: names the events.
+        envelope: names the events, or makes documents of them.
         client_id: to log in under, if the configuration names none.
         section: its name in the configuration.
         suffix: what the client id ends with, so that a second connection does not push out the first.
@@ -107,7 +118,7 @@ class MqttUpstream:
     def __init__(
         self,
         config: MqttUpstreamConfig,
-        envelope: RawEnvelope,
+        envelope: RawEnvelope | CloudEvents,
         *,
         client_id: str,
         section: str = "upstreams",
@@ -115,7 +126,7 @@ class MqttUpstream:
     ) -> None:
         self._config = config
         self._client_id = (config.client_id or client_id) + suffix
-        self._dialect = Mqtt5(envelope) if config.version == "5" else Mqtt311()
+        self._dialect = Mqtt5(envelope) if config.version == "5" else _without_properties(envelope)
         self._limits = Session(
             inflight_max=config.inflight_max,
             packet_bytes_max=config.packet_bytes_max,
@@ -197,3 +208,8 @@ class MqttUpstream:
             return password, None if self._tls is None else self._tls.context()
         except ConfigError as error:
             raise client_tls.unusable(error) from error
+
+
+def _without_properties(envelope: RawEnvelope | CloudEvents) -> Mqtt311:
+    """MQTT 3.1.1: what an envelope says of an event is lost, unless it makes a document."""
+    return Mqtt311(envelope.topics, envelope.structured if isinstance(envelope, CloudEvents) else None)

@@ -7,19 +7,30 @@ takes, which is given every property as text each time. The tests hold both equa
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.forward.envelope import second_text
-from gateway.upstreams.mqtt_frames import write_length, write_string
+from gateway.forward.envelope import NOTHING
+from gateway.properties import beside, write_user
+from gateway.upstreams.mqtt_frames import write_length
+from gateway.upstreams.mqtt_parts import (
+    TIME_BYTES,
+    content_type_property,
+    head,
+    head_retaining,
+    property_name,
+    time_property,
+    topic_name,
+    write_publish,
+)
 
 if TYPE_CHECKING:
     from gateway.event import Event
     from gateway.forward.envelope import RawEnvelope
 
-_TIME_BYTES = len("2026-11-23T04:05:16.000001Z")
 _FACES_MAX = 4096
 """Topics and devices that are remembered; beyond it all are forgotten at once, which costs little and is bounded."""
+_IS_TEXT = b"\x01\x01"
+"""Payload Format Indicator (section 3.3.2.3.2)."""
 
 
 class _Face(NamedTuple):
@@ -43,10 +54,11 @@ class Publisher:
     """
 
     def __init__(self, envelope: RawEnvelope) -> None:
+        self._envelope = envelope
         self._true_time = envelope.true_time.of
-        self._source = envelope.source
         self._id_prefix = envelope.id_prefix.encode()
-        self._marks = envelope.marks
+        self._id_bytes = len(property_name("id")) + 2 + len(self._id_prefix)
+        """Of the property `id`, before the seq."""
         self._faces: dict[tuple[str, str, str], _Face] = {}
         """By topic, device and clock quality, all for as many digits of the seq as the last one had."""
         self._digits = 0
@@ -58,21 +70,23 @@ class Publisher:
         """One packet.
 
         Raises:
-            ValueError: the topic or the payload is too long.
+            ValueError: the topic or the payload is too long, or no topic comes of it.
         """
         true_ns, quality = self._true_time(event)
         if true_ns != self._time_ns:
-            self._note_time(true_ns)
-        seq, _, _, _, client_id, topic, _, _, payload, _, _, _ = event
+            self._time, self._time_ns = time_property("time", true_ns), true_ns
+        seq, _, _, _, client_id, topic, _, _, payload, _, properties, verdict = event
         digits = b"%d" % seq
         if len(digits) != self._digits:
             self._digits = len(digits)
             self._faces.clear()
         face = self._faces.get((topic, client_id, quality)) or self._look_at(topic, client_id, quality)
+        if properties is not None or verdict:
+            return self._write_own(event, packet_id, face, digits, retain=retain)
         topic_bytes, before_seq, after_time, bytes_ = face
         return b"".join(
             (
-                _head(bytes_ + len(payload)) if not retain else _head_retaining(bytes_ + len(payload)),
+                head(bytes_ + len(payload)) if not retain else head_retaining(bytes_ + len(payload)),
                 topic_bytes,
                 packet_id.to_bytes(2, "big"),
                 before_seq,
@@ -83,46 +97,39 @@ class Publisher:
             )
         )
 
-    def _note_time(self, true_ns: int) -> None:
-        seconds, rest_ns = divmod(true_ns, 1_000_000_000)
-        self._time = b"%b.%06dZ" % (_time_until_second(seconds), rest_ns // 1000)
-        self._time_ns = true_ns
+    def _write_own(self, event: Event, packet_id: int, face: _Face, digits: bytes, *, retain: bool) -> bytes:
+        """A packet of an event that has properties of its own, which no other shares."""
+        came_with = NOTHING if event.properties is None else beside(event.properties)
+        is_text = came_with.is_text and _is_utf8(event.payload)  # a server refuses what is none and says it were
+        parts = (
+            _IS_TEXT if is_text else b"",
+            content_type_property(came_with.content_type),
+            face.before_seq[-self._id_bytes :],
+            digits,
+            self._time,
+            face.after_time,
+            write_user(self._envelope.of_event(event, came_with)),
+        )
+        return write_publish(face.topic, packet_id, b"".join(parts), event.payload, retain=retain)
 
     def _look_at(self, topic: str, client_id: str, quality: str) -> _Face:
         if len(self._faces) >= _FACES_MAX:
             self._faces.clear()
-        topic_bytes = write_string(topic.encode())
-        id_bytes = len(self._id_prefix) + self._digits
-        id_ = _property_name("id") + id_bytes.to_bytes(2, "big") + self._id_prefix
-        named = (("source", self._source), ("device", client_id), ("clockquality", quality), *self._marks)
-        after_time = b"".join(_property(name, value) for name, value in named)
-        properties_bytes = len(id_) + self._digits + len(_time_until_second(0)) + len(".000001Z") + len(after_time)
-        before_seq = write_length(properties_bytes) + id_
-        bytes_ = len(topic_bytes) + 2 + len(before_seq) - len(id_) + properties_bytes
+        topic_bytes = topic_name(self._envelope.topics.of(topic))
+        id_length = (len(self._id_prefix) + self._digits).to_bytes(2, "big")
+        after_time = write_user(self._envelope.after_time(topic, client_id, quality))
+        time_bytes = len(property_name("time")) + 2 + TIME_BYTES
+        properties_bytes = self._id_bytes + self._digits + time_bytes + len(after_time)
+        length = write_length(properties_bytes)
+        before_seq = length + property_name("id") + id_length + self._id_prefix
+        bytes_ = len(topic_bytes) + 2 + len(length) + properties_bytes
         face = self._faces[topic, client_id, quality] = _Face(topic_bytes, before_seq, after_time, bytes_)
         return face
 
 
-@lru_cache(maxsize=2048)
-def _head(length: int) -> bytes:
-    """The fixed header (section 3.3.1)."""
-    return b"\x32" + write_length(length)
-
-
-@lru_cache(maxsize=128)
-def _head_retaining(length: int) -> bytes:
-    return b"\x33" + write_length(length)
-
-
-@lru_cache(maxsize=64)
-def _time_until_second(seconds: int) -> bytes:
-    """The property `time` without what follows the second."""
-    return _property_name("time") + _TIME_BYTES.to_bytes(2, "big") + second_text(seconds).encode()
-
-
-def _property(name: str, value: str) -> bytes:
-    return _property_name(name) + write_string(value.encode())
-
-
-def _property_name(name: str) -> bytes:
-    return b"\x26" + write_string(name.encode())
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,21 +1,26 @@
 """MQTT 3.1.1 for a publisher. Pure. Source: OASIS MQTT 3.1.1, section 3.
 
 This version has no way to refuse a publish: what a server drops, for its size or its topic, it acknowledges all the
-same or it closes the connection. It carries no properties either, so events arrive without id and time.
+same or it closes the connection. It carries no properties either, so events arrive without id and time, except in
+documents.
 """
 
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gateway.errors import Blocked, Busy, DeliveryError, Unreachable
+from gateway.forward.topic_map import AS_IT_CAME
 from gateway.upstreams.mqtt_frames import write_length, write_string
+from gateway.upstreams.mqtt_parts import head, head_retaining, topic_name
 from gateway.upstreams.mqtt_session import Answer, Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.event import Event
+    from gateway.forward.topic_map import TopicMap
     from gateway.upstreams.mqtt_session import Login
 
 _RETURN_CODES: dict[int, tuple[str, type[DeliveryError]]] = {
@@ -29,7 +34,16 @@ _RETURN_CODES: dict[int, tuple[str, type[DeliveryError]]] = {
 
 
 class Mqtt311:
-    """The dialect."""
+    """The dialect.
+
+    Args:
+        topics: where events go.
+        document: makes the payload of an event; by default it goes as it came.
+    """
+
+    def __init__(self, topics: TopicMap = AS_IT_CAME, document: Callable[[Event], bytes] | None = None) -> None:
+        self._topics = topics
+        self._document = document
 
     def connect(self, login: Login) -> bytes:
         """CONNECT with a clean session (section 3.1)."""
@@ -57,16 +71,11 @@ class Mqtt311:
 
     def publish(self, event: Event, packet_id: int, *, retain: bool) -> bytes:
         """PUBLISH at QoS 1 (section 3.3)."""
-        topic = _topic(event.topic)
-        return b"".join(
-            (
-                b"\x33" if retain else b"\x32",
-                write_length(len(topic) + len(event.payload) + 2),
-                topic,
-                packet_id.to_bytes(2, "big"),
-                event.payload,
-            )
-        )
+        topic = topic_name(self._topics.of(event.topic))
+        payload = event.payload if self._document is None else self._document(event)
+        length = len(topic) + 2 + len(payload)
+        first = head_retaining(length) if retain else head(length)
+        return b"".join((first, topic, packet_id.to_bytes(2, "big"), payload))
 
     def answer(self, puback: bytes) -> Answer:
         """Section 3.4: it is always a yes."""
@@ -77,8 +86,3 @@ class Mqtt311:
     def farewell(self, disconnect: bytes) -> DeliveryError:  # noqa: ARG002 - any is wrong
         """Only clients send DISCONNECT (section 3.14)."""
         raise ValueError("DISCONNECT from a server")
-
-
-@lru_cache(maxsize=4096)
-def _topic(topic: str) -> bytes:
-    return write_string(topic.encode())

@@ -1,8 +1,8 @@
 """MQTT 5 for a publisher. Pure. Source: OASIS MQTT 5.0, section 3.
 
-The `mqtt5` codec writes CONNECT, `mqtt_publish` the events. What the server sends is read here: three small packets,
-whose reason codes and texts the codec accepts only if they are in the standard's list and well-formed, and which must
-never stop a gateway.
+The `mqtt5` codec writes CONNECT, `mqtt_publish` and `mqtt_cloudevents` the events. What the server sends is read here:
+three small packets, whose reason codes and texts the codec accepts only if they are in the standard's list and
+well-formed, and which must never stop a gateway.
 """
 
 from __future__ import annotations
@@ -11,26 +11,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import mqtt5
 
-from gateway import mqtt_reasons
+from gateway import mqtt_reasons, properties
 from gateway.errors import Blocked, DeliveryError
+from gateway.forward.envelope import RawEnvelope
+from gateway.upstreams.mqtt_cloudevents import BinaryPublisher, StructuredPublisher
 from gateway.upstreams.mqtt_frames import read_length
 from gateway.upstreams.mqtt_publish import Publisher
 from gateway.upstreams.mqtt_session import INCOMING_BYTES_MAX, INFLIGHT_MAX, PACKET_BYTES_MAX, Answer, Session
 
 if TYPE_CHECKING:
-    from gateway.forward.envelope import RawEnvelope
+    from gateway.forward.cloudevents import CloudEvents
     from gateway.mqtt_reasons import Poison
     from gateway.upstreams.mqtt_session import Login
 
 _SERVER_KEEP_ALIVE, _SERVER_REFERENCE, _REASON_STRING = 0x13, 0x1C, 0x1F
 _RECEIVE_MAXIMUM, _MAXIMUM_QOS, _RETAIN_AVAILABLE, _MAXIMUM_PACKET_SIZE = 0x21, 0x24, 0x25, 0x27
-_INTEGER_BYTES = {
-    **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), 1),
-    **dict.fromkeys((0x13, 0x21, 0x22, 0x23), 2),
-    **dict.fromkeys((0x02, 0x11, 0x18, 0x27), 4),
-}
-_TEXTS = frozenset((0x03, 0x08, 0x09, 0x12, 0x15, 0x16, 0x1A, 0x1C, 0x1F))  # binary data looks the same
-_USER_PROPERTY = 0x26
 _V311_REFUSES_VERSION = b"\x00\x01"
 
 
@@ -50,11 +45,11 @@ class Mqtt5:
     """The dialect.
 
     Args:
-        envelope: names the event in user properties.
+        envelope: names the event in user properties, or makes a document of it.
     """
 
-    def __init__(self, envelope: RawEnvelope) -> None:
-        self.publish = Publisher(envelope).write
+    def __init__(self, envelope: RawEnvelope | CloudEvents) -> None:
+        self.publish = _publisher(envelope).write
         """PUBLISH at QoS 1 (section 3.3)."""
 
     def connect(self, login: Login) -> bytes:
@@ -74,11 +69,11 @@ class Mqtt5:
             return mqtt_reasons.of_connack(0x84, "") or Session()
         if len(connack) < 2:
             raise ValueError("malformed CONNACK")
-        properties = _read_properties(connack, 2)
-        error = mqtt_reasons.of_connack(connack[1], properties.reason())
+        found = _read_properties(connack, 2)
+        error = mqtt_reasons.of_connack(connack[1], found.reason())
         if error is not None:
             return error
-        granted = properties.integers
+        granted = found.integers
         if granted.get(_MAXIMUM_QOS) == 0:
             return Blocked("the server takes QoS 0 only, which acknowledges nothing: another server is needed")
         return Session(
@@ -103,6 +98,12 @@ class Mqtt5:
         return mqtt_reasons.of_disconnect(code, _read_properties(disconnect, 1).reason())
 
 
+def _publisher(envelope: RawEnvelope | CloudEvents) -> Publisher | BinaryPublisher | StructuredPublisher:
+    if isinstance(envelope, RawEnvelope):
+        return Publisher(envelope)
+    return BinaryPublisher(envelope) if envelope.is_binary else StructuredPublisher(envelope)
+
+
 def _read_properties(body: bytes, at: int) -> _Properties:
     """The properties that end `body` (section 2.2.2); none at all if it ends before them."""
     found = _Properties({}, {})
@@ -111,31 +112,9 @@ def _read_properties(body: bytes, at: int) -> _Properties:
     length = read_length(body, at)
     if length is None or sum(length) != len(body):
         raise ValueError("malformed properties")
-    at = length[1]
-    while at < len(body):
-        at = _read_property(body, at + 1, body[at], found)
+    for identifier, value in properties.read(body, length[1]):
+        if isinstance(value, int):
+            found.integers[identifier] = value
+        elif isinstance(value, bytes):
+            found.texts[identifier] = value
     return found
-
-
-def _read_property(body: bytes, at: int, identifier: int, found: _Properties) -> int:
-    """Add the property to `found` and return where it ends."""
-    if (size := _INTEGER_BYTES.get(identifier)) is not None:
-        found.integers[identifier] = int.from_bytes(_take(body, at, size), "big")
-        return at + size
-    if identifier in _TEXTS:
-        text = found.texts[identifier] = _take_text(body, at)
-        return at + 2 + len(text)
-    if identifier == _USER_PROPERTY:
-        at += 2 + len(_take_text(body, at))
-        return at + 2 + len(_take_text(body, at))
-    raise ValueError(f"unknown property 0x{identifier:02X}")
-
-
-def _take_text(body: bytes, at: int) -> bytes:
-    return _take(body, at + 2, int.from_bytes(_take(body, at, 2), "big"))
-
-
-def _take(body: bytes, at: int, size: int) -> bytes:
-    if at + size > len(body):
-        raise ValueError("malformed properties")
-    return body[at : at + size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 from contextlib import asynccontextmanager
@@ -14,7 +15,9 @@ import pytest
 from gateway.errors import Blocked, Refused
 from gateway.event import Event
 from gateway.forward.envelope import RawEnvelope
+from gateway.upstreams import kinds
 from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
+from tests.site.cloudevents_reader import read_binary, read_structured
 from tests.unit.upstreams.mqtt_upstreams import deliver
 
 if TYPE_CHECKING:
@@ -78,6 +81,45 @@ async def test_events_arrive_by_either_version(mosquitto_at: Callable[..., Mosqu
         await receiver.subscribe("t/#", qos=1)
         message = await anext(receiver.messages)
         assert (str(message.topic), message.retain) == ("t/0", True)
+
+
+@pytest.mark.parametrize(("version", "mode"), [("5", "binary"), ("5", "structured"), ("3.1.1", None)])
+async def test_cloudevents_arrive_under_mapped_topics(
+    mosquitto_at: Callable[..., MosquittoProcess], version: str, mode: str | None
+) -> None:
+    port = mosquitto_at().start().port
+    keys = {
+        "version": version,
+        "envelope": "cloudevents",
+        "cloudevents_mode": mode,
+        "topic_map": {"t/{n}": "plant/{n}"},
+    }
+    config = MqttUpstreamConfig.model_validate({"type": "mqtt", "url": f"mqtt://127.0.0.1:{port}"} | keys)
+    upstream = kinds.build(config, name="cloud", gateway_id="hub", log_id="01J", marks=[("replay", "7")])
+    assert isinstance(upstream, MqttUpstream)
+    payloads = [b'{"temperature": 21.5}', b"\xff\x00", b"ON"]
+    events = [
+        event._replace(payload=payload) for event, payload in zip(make_events(len(payloads)), payloads, strict=True)
+    ]
+    async with (
+        opened(upstream),
+        aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as receiver,
+    ):
+        await receiver.subscribe("plant/#", qos=1)
+        await deliver(upstream, events)
+        for number, payload in enumerate(payloads):
+            message = await anext(receiver.messages)
+            assert str(message.topic) == f"plant/{number}"
+            assert isinstance(message.payload, bytes)
+            if mode == "binary":
+                user, content_type = message.properties.UserProperty, getattr(message.properties, "ContentType", None)
+                event = read_binary(user, content_type, message.payload)
+            else:
+                event = read_structured(message.payload)
+            assert (event.get_id(), event.get_extension("topic")) == (f"01J.{1 + number}", f"t/{number}")
+            assert (event.get_extension("replay"), event.get_subject()) == ("7", "dev")
+            expected = json.loads(payload) if mode != "binary" and number == 0 else payload
+            assert event.get_data() == expected
 
 
 async def test_tls_is_used_and_the_server_is_verified(

@@ -68,6 +68,20 @@ def test_two_keys_are_enough_and_the_rest_has_safe_defaults(tmp_path: Path) -> N
     assert config.broker.users == {}
 
 
+def test_a_topic_map_keeps_the_order_it_is_written_in(tmp_path: Path) -> None:
+    rules = '[upstreams.My-Cloud.topic_map]\n"s/{device}/t" = "{gateway}/{device}"\n"#" = "rest/{topic}"\n'
+    config = read(tmp_path, MINIMAL + CLOUD + rules)
+    assert list(config.upstreams["My-Cloud"].topic_map.items()) == [
+        ("s/{device}/t", "{gateway}/{device}"),
+        ("#", "rest/{topic}"),
+    ]
+
+
+def test_a_wrong_topic_map_names_its_key_and_what_is_known(tmp_path: Path) -> None:
+    told = message_of(tmp_path, MINIMAL + CLOUD + 'topic_map = { "s/{device}/t" = "x/{devcie}" }')
+    assert "upstreams.My-Cloud.topic_map: 'x/{devcie}': nothing is named {devcie} here; known are: {device}" in told
+
+
 # --- which file ---
 
 

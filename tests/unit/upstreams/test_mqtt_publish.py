@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.event import Event
+from gateway import properties
+from gateway.event import FLAGGED, Event
 from gateway.forward.envelope import RawEnvelope
+from gateway.forward.topic_map import TopicMap
 from gateway.upstreams import mqtt_publish
 from gateway.upstreams.mqtt_publish import Publisher
 
@@ -27,16 +29,29 @@ class Told(NamedTuple):
 
 
 def by_codec(envelope: RawEnvelope, event: Event, packet_id: int, *, retain: bool) -> bytes:
+    came_with = properties.beside(event.properties or b"")
     return mqtt5.PublishPacket(
-        event.topic,
+        envelope.topics.of(event.topic),
         event.payload,
         qos=mqtt5.QoS.AT_LEAST_ONCE,
         retain=retain,
         packet_id=packet_id,
+        payload_format_indicator=int(came_with.is_text and is_utf8(event.payload)),
+        content_type=came_with.content_type or None,
         user_properties=envelope.properties(event),
     ).write()
 
 
+def is_utf8(payload: bytes) -> bool:
+    return "\ufffd" not in payload.decode(errors="replace") or "\ufffd".encode() in payload
+
+
+PROPERTIES = st.builds(
+    lambda is_text, content_type, user: is_text + content_type + properties.write_user(user),
+    st.sampled_from([b"", b"\x01\x01", b"\x01\x00"]),
+    st.sampled_from([b"", b"\x03\x00\x08text/csv", b"\x08\x00\x05reply\x02\x00\x00\x00\x09"]),
+    st.lists(st.tuples(TEXT | st.sampled_from(["traceparent", "id", "verdict", "replay"]), TEXT), max_size=3),
+)
 EVENTS = st.builds(
     Event,
     seq=st.integers(1, 2**63 - 1),
@@ -48,6 +63,8 @@ EVENTS = st.builds(
     qos=st.just(1),
     retain=st.booleans(),
     payload=st.binary(max_size=40) | st.sampled_from([100, 127, 128, 16_000, 16_384]).map(bytes),
+    properties=st.none() | PROPERTIES | st.binary(max_size=20),
+    verdict=st.sampled_from([0, FLAGGED]),
 )
 
 
@@ -66,7 +83,8 @@ def test_packets_are_those_of_the_codec(
     marks: list[tuple[str, str]],
 ) -> None:
     told = Told({event.payload: time for event, time in zip(events, times, strict=False)})
-    envelope = RawEnvelope(gateway_id=ids[0], log_id=ids[1], true_time=told, marks=marks)
+    topics = TopicMap({"+": "one/{gateway}/{topic}"}, "g") if len(events) == 1 else TopicMap()
+    envelope = RawEnvelope(gateway_id=ids[0], log_id=ids[1], true_time=told, marks=marks, topics=topics)
     write = Publisher(envelope).write
     for event in events * 2:  # the second time from what is remembered
         expected = by_codec(envelope, event, packet_id, retain=event.retain)
@@ -94,6 +112,30 @@ def test_topics_beyond_the_limit_of_the_memory_come_out_right(monkeypatch: pytes
         event = Event(seq, seq * 10**9, 0, "boot", f"dev{seq % 5}", f"t/{seq % 7}", 1, False, b"x")
         assert publisher.write(event, seq, retain=False) == by_codec(envelope, event, seq, retain=False)
         assert len(publisher._faces) <= 3
+
+
+def test_what_an_event_came_with_goes_on_beside_what_names_it() -> None:
+    user = [("traceparent", "00-1-2-01"), ("Unit", "Cel"), ("id", "forged"), ("replay", "forged"), ("Unit", "again")]
+    came_with = b"\x01\x01\x03\x00\x08text/csv\x08\x00\x05reply" + properties.write_user(user)
+    event = Event(7, 0, 0, "boot", "dev", "a/b", 1, False, b"1;2", properties=came_with, verdict=FLAGGED)
+    topics = TopicMap({"a/{x}": "plant/{x}"})
+    envelope = RawEnvelope(gateway_id="g", log_id="l", topics=topics, marks=[("historical", "true")])
+    packet, _ = mqtt5.read(memoryview(Publisher(envelope).write(event, 1, retain=False)))
+    assert (packet.topic, packet.payload) == ("plant/b", b"1;2")
+    assert (packet.payload_format_indicator, packet.content_type, packet.response_topic) == (1, "text/csv", None)
+    assert packet.user_properties == [
+        ("id", "l.7"),
+        ("time", "1970-01-01T00:00:00.000000Z"),
+        ("source", "urn:gateway:g"),
+        ("device", "dev"),
+        ("clockquality", "synced"),
+        ("topic", "a/b"),
+        ("historical", "true"),
+        ("verdict", "flagged"),
+        ("traceparent", "00-1-2-01"),
+        ("Unit", "Cel"),
+        ("Unit", "again"),
+    ]
 
 
 @pytest.mark.parametrize("wrong", [{"topic": "t" * 65_536}, {"payload": bytes(1 << 28)}])

@@ -132,6 +132,12 @@ def test_address_comes_from_the_url(url: str, address: tuple[str, int], tls: boo
         {"qos": 0},
         {"version": "4"},
         {"type": "kafka"},
+        {"envelope": "avro"},
+        {"cloudevents_mode": "structured"},
+        {"envelope": "cloudevents", "cloudevents_mode": "binary", "version": "3.1.1"},
+        {"topic_map": {"a/#/b": "c"}},
+        {"topic_map": {"a/{b}": "{c}"}},
+        {"topic_map": {"a": "b/+"}},
     ],
 )
 def test_wrong_configuration_names_what_is_wrong(wrong: dict[str, object]) -> None:
@@ -143,6 +149,13 @@ def test_wrong_configuration_names_what_is_wrong(wrong: dict[str, object]) -> No
 def test_a_password_is_not_shown() -> None:
     config = MqttUpstreamConfig(type="mqtt", url="mqtt://cloud.example", username="me", password="secret")
     assert "secret" not in repr(config)
+
+
+def test_what_mqtt_3_1_1_cannot_do_is_told_with_what_to_write() -> None:
+    with pytest.raises(ValidationError, match='write cloudevents_mode = "structured", or version = "5"'):
+        MqttUpstreamConfig(
+            type="mqtt", url="mqtt://x", version="3.1.1", envelope="cloudevents", cloudevents_mode="binary"
+        )
 
 
 def test_build_makes_the_kind_that_is_configured() -> None:
