@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from itertools import islice
+from typing import Annotated, NamedTuple
 
 import typer
 
 from gateway.cli import show
-from gateway.cli.options import ConfigOption, DeviceOption, JsonOption, TopicOption, read_config
+from gateway.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    FromOption,
+    JsonOption,
+    ToOption,
+    TopicOption,
+    WhereOption,
+    read_config,
+)
 from gateway.eventlog.history import History
-from gateway.topics import is_valid_filter, matches
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gateway.event import Event
+from gateway.eventlog.wanted import SEQ_MAX, Wanted
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FRACTION = re.compile(r"[.,](\d{1,9})(?!\d)")
@@ -25,33 +30,40 @@ _FRACTION = re.compile(r"[.,](\d{1,9})(?!\d)")
 
 def events(
     config: ConfigOption = None,
-    first: Annotated[str, typer.Option("--from", metavar="SEQ|TIME", help="First seq, or UTC time.")] = "1",
-    last: Annotated[str | None, typer.Option("--to", metavar="SEQ|TIME", help="Last seq, or UTC time.")] = None,
+    first: FromOption = "1",
+    last: ToOption = None,
     topic: TopicOption = "#",
     device: DeviceOption = None,
+    where: WhereOption = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Most events printed; 0 is no limit.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """Print stored events in order, oldest first. --json prints one JSON object a line."""
-    wanted = chooser(topic, device)
+    wanted = stretch(first, last, topic, device, where)
+    with History(read_config(config).gateway.data_dir) as history:
+        for event in islice(history.wanted(wanted), limit or None):
+            typer.echo(show.stored(event, history, json_line=as_json))
+
+
+def stretch(first: str, last: str | None, topic: str, device: str | None, where: str) -> Wanted:
+    """What options ask for of the log, quarantined events as well."""
     begin = _parse_point(first, "--from")
     end = Point() if last is None else _parse_point(last, "--to")
-    with History(read_config(config).gateway.data_dir) as history:
-        printed = 0
-        for event in history.scan(max(0, (begin.seq or 1) - 1), end.seq):
-            if not (wanted(event) and _is_between(begin, history.boots.of(event)[0], end)):
-                continue
-            typer.echo(show.stored(event, history, json_line=as_json))
-            printed += 1
-            if printed == limit:
-                break
-
-
-def chooser(topic: str, device: str | None) -> Callable[[Event], bool]:
-    """Whether an event is wanted, by topic filter and client id."""
-    if not is_valid_filter(topic):
-        raise typer.BadParameter(f"{topic!r} is not an MQTT topic filter; for all topics write '#'")
-    return lambda event: (device is None or event.client_id == device) and matches(topic, event.topic)
+    wanted = Wanted(
+        first_seq=max(1, begin.seq or 1),
+        last_seq=SEQ_MAX if end.seq is None else end.seq,
+        begin_ns=begin.time_ns,
+        end_ns=end.time_ns,
+        topic=topic,
+        device=device,
+        where=where,
+        quarantined=True,
+    )
+    try:
+        wanted.check()
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return wanted
 
 
 class Point(NamedTuple):
@@ -59,10 +71,6 @@ class Point(NamedTuple):
 
     seq: int | None = None
     time_ns: int | None = None
-
-
-def _is_between(begin: Point, time_ns: int, end: Point) -> bool:
-    return (begin.time_ns is None or begin.time_ns <= time_ns) and (end.time_ns is None or time_ns <= end.time_ns)
 
 
 def _parse_point(text: str, option: str) -> Point:

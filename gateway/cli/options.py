@@ -27,6 +27,14 @@ TopicOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option("--device", "-d", metavar="ID", help="Only events of this MQTT client id.")
 ]
+FromOption = Annotated[str, typer.Option("--from", metavar="SEQ|TIME", help="First seq, or UTC time.")]
+ToOption = Annotated[str | None, typer.Option("--to", metavar="SEQ|TIME", help="Last seq, or UTC time.")]
+WhereOption = Annotated[
+    str,
+    typer.Option(
+        "--where", "-w", metavar="CONDITION", help="Only payloads that fulfil this, as in 'temperature > 30'."
+    ),
+]
 
 
 def read_config(path: Path | None) -> Config:

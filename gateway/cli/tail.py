@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import show
-from gateway.cli.events import chooser
-from gateway.cli.options import ConfigOption, DeviceOption, JsonOption, TopicOption, read_config
+from gateway.cli.events import stretch
+from gateway.cli.options import ConfigOption, DeviceOption, JsonOption, TopicOption, WhereOption, read_config
 from gateway.eventlog.history import History
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with events as they are stored.")] = False,
     topic: TopicOption = "#",
     device: DeviceOption = None,
+    where: WhereOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Print the newest events; with --follow, every event from then on until Ctrl-C."""
-    wanted = chooser(topic, device)
+    wanted = stretch("1", None, topic, device, where).chooser(lambda _: 0)
     with History(read_config(config).gateway.data_dir) as history:
         seq = history.head()
         step = max(lines, 1)

@@ -78,6 +78,11 @@ class Boots:
             return received_ns, SYNCED
         return mono_ns + anchor.offset_ns, CORRECTED
 
+    def offsets_between(self, boot_id: str, first_mono_ns: int, last_mono_ns: int) -> list[int]:
+        """What was true time less time since boot, whenever that was found out between two moments of a boot."""
+        anchors = self._anchors.get(boot_id, ())
+        return [anchor.offset_ns for anchor in anchors if first_mono_ns < anchor.mono_ns < last_mono_ns]
+
     def age_ns(self, now_mono_ns: int, boot_id: str, mono_ns: int, received_ns: int) -> int:
         """How old an event is at the least, `now_mono_ns` after this boot.
 

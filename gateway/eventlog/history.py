@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway.errors import ConfigError
-from gateway.eventlog import books, held, lock, losses, segment, state
+from gateway.eventlog import books, held, lock, losses, segment, state, times
 from gateway.eventlog.boots import Boots
+from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import LogReader
 from gateway.eventlog.state import StateReader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from gateway.event import Event
     from gateway.eventlog.books import Line
     from gateway.eventlog.losses import Loss
+    from gateway.eventlog.wanted import Wanted
 
 
 class History:
@@ -57,6 +59,20 @@ class History:
         self._reader.refresh()
         self.boots = Boots("", self._state.anchors())
         yield from self._reader.scan(after_seq, last_seq)
+
+    def wanted(self, wanted: Wanted) -> Iterator[Event]:
+        """Every stored event that is wanted, in order, in bounded memory; a time is found without reading up to it."""
+        self._reader.refresh()
+        self.boots = boots = Boots("", self._state.anchors())
+        is_wanted = wanted.chooser(lambda event: boots.of(event)[0])
+        stretch = wanted.first_seq, wanted.last_seq
+        spans: Iterable[Span] = [Span(*stretch)]
+        if wanted.begin_ns is not None or wanted.end_ns is not None:
+            spans = times.spans(self._reader, boots, wanted.begin_ns, wanted.end_ns, *stretch)
+        for span in spans:
+            for event in self._reader.scan(span.first - 1, span.last):
+                if is_wanted(event):
+                    yield event
 
     def losses(self) -> list[Loss]:
         """The loss ledger, oldest first.

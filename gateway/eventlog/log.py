@@ -122,7 +122,7 @@ class EventLog:
         self.boots = Boots(self._clock.boot_id, self._state.anchors())
         """Tells the true times of events."""
         mender = Mender(self.data_dir, self.log_id, self._clock)
-        self._reading = Reading(self.data_dir, found.reader, mender, seal=self._seal, on_missing=self._miss)
+        self._reading = Reading(self.data_dir, found.reader, mender, self.boots, seal=self._seal, on_missing=self._miss)
         self.inbound = dict(self._writer.inbound)
         """Open QoS 2 packet ids at start: (client id, packet id), and the event of each."""
         self._messages = RetainedMessages(self._state.retained(), self._state.retained_seq(), self._config)

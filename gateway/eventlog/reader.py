@@ -9,7 +9,7 @@ checksum is wrong; one that was stored by a version without checksums is taken a
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from zlib import crc32
 
 from gateway.errors import LogError
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
 Stamps: TypeAlias = tuple[str, int, int]
 """Of an event: boot id, time since boot, and wall clock as it was read."""
+
+
+class Stamped(NamedTuple):
+    """An event without what it says."""
+
+    seq: int
+    boot_id: str
+    mono_ns: int
+    received_ns: int
+
 
 _EMPTY_AGE_NS = 2**63 - 1
 """Nobody misses a segment without events."""
@@ -51,6 +61,9 @@ _BOOT = "SELECT boot_id FROM boots WHERE id = ?"
 _NEWEST = """
     SELECT boots.boot_id, events.mono_ns, events.received_ns FROM events LEFT JOIN boots ON boots.id = events.boot
     WHERE seq <= ? ORDER BY seq DESC LIMIT 1"""
+_STAMPED = """
+    SELECT seq, boots.boot_id, events.mono_ns, events.received_ns FROM events LEFT JOIN boots ON boots.id = events.boot
+    WHERE seq BETWEEN ? AND ? ORDER BY seq"""
 _CLIENT = "SELECT name FROM clients WHERE id = ?"
 _TOPIC = "SELECT name FROM topics WHERE id = ?"
 _HAS_CRC = "SELECT 1 FROM pragma_table_info('events') WHERE name = 'crc'"
@@ -190,6 +203,17 @@ class SegmentReader:
             raise self.wrong("its last event is not an event")
         return row
 
+    def stamped(self, first_seq: int, last_seq: int, *, order: Literal["first", "last"]) -> Stamped | None:
+        """The first or the last event from `first_seq` to `last_seq`, both included; None if there is none."""
+        statement = _STAMPED + (" LIMIT 1" if order == "first" else " DESC LIMIT 1")
+        try:
+            row = self._db.execute(statement, (first_seq, last_seq)).fetchone()
+        except SQLITE_ERRORS as error:
+            raise self._failed(error) from error
+        if row is not None and not (type(row[1]) is str and type(row[2]) is type(row[3]) is int):
+            raise self.wrong(f"event {row[0]} is not an event")
+        return None if row is None else Stamped(*row)
+
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
@@ -270,6 +294,16 @@ class LogReader:
         """The first event still in the log."""
         events = self.read(0, None, 1)
         return events[0] if events else None
+
+    def stamped(
+        self, segment: int, first_seq: int, last_seq: int, *, order: Literal["first", "last"] = "first"
+    ) -> Stamped | None:
+        """The first or the last event of a segment from `first_seq` to `last_seq`, both included; None if none is.
+
+        Raises:
+            LogError: the segment is damaged.
+        """
+        return self._segment(segment).stamped(first_seq, last_seq, order=order)
 
     def facts(self, head: int, age_ns: Callable[[str, int, int], int]) -> list[SegmentFacts]:
         """What retention needs to know of each segment of a log that ends at `head`.

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
-from gateway.eventlog import held, losses, segment, state
+from gateway.eventlog import held, losses, segment, state, times
 from gateway.eventlog.damage import Damaged, inode_of
 from gateway.eventlog.ending import look_over_file
 from gateway.eventlog.losses import Missing, Span
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import TypeVar, TypeVarTuple
 
     from gateway.event import Event
+    from gateway.eventlog.boots import Boots
     from gateway.eventlog.mending import Mended, Mender
     from gateway.eventlog.reader import LogReader
     from gateway.eventlog.retention import SegmentFacts
@@ -42,6 +43,7 @@ class Reading:
         data_dir: Path,
         reader: LogReader,
         mender: Mender,
+        boots: Boots,
         *,
         seal: Callable[[], Awaitable[int]],
         on_missing: Callable[[int, Missing], None],
@@ -52,6 +54,7 @@ class Reading:
             data_dir: of the gateway.
             reader: nobody else may use it.
             mender: nobody else may use it.
+            boots: tells the true times of events.
             seal: leaves the segment that is written for good and tells where the new one begins.
             on_missing: called when the ledger knows of more numbers without events, with the highest number that was
                 salvaged (0 if there was nothing to salvage) and all such numbers; before a reader steps over them.
@@ -60,6 +63,7 @@ class Reading:
         self._state_path = state.path_of(data_dir)
         self._reader = reader
         self._mender = mender
+        self._boots = boots
         self._seal = seal
         self._on_missing = on_missing
         self._thread = ThreadPoolExecutor(1, "log-reader")
@@ -89,6 +93,22 @@ class Reading:
             LogError: the disk refused.
         """
         return await self._call(self._reader.read, after_seq, last_seq, events_max)
+
+    async def seq_at(self, time_ns: int, head: int) -> int:
+        """The first event, in the order of the log, that came at `time_ns` or later; `head` + 1 if none did.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        return await self._call(times.seq_at, self._reader, self._boots, time_ns, head)
+
+    async def bounds(self, begin_ns: int | None, end_ns: int | None, first_seq: int, last_seq: int) -> Span | None:
+        """Between which numbers all events from `begin_ns` to `end_ns` are (see `times.bounds`).
+
+        Raises:
+            LogError: the disk refused.
+        """
+        return await self._call(times.bounds, self._reader, self._boots, begin_ns, end_ns, first_seq, last_seq)
 
     async def facts(self, head: int, age_ns: Callable[[str, int, int], int]) -> list[SegmentFacts]:
         """What retention needs to know of each segment of a log that ends at `head` (see `LogReader.facts`).

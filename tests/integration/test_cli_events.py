@@ -64,6 +64,9 @@ def seqs(done: Done) -> list[int]:
         (["--from", "2020-01-01", "--limit", "1"], [1]),
         (["--from", "2100-01-01"], []),
         (["--to", "2020-01-01T00:00:00Z"], []),
+        (["--where", "$ >= 3"], [3, 4, 7, 8, 11, 12]),
+        (["--where", "$ == 3 or $ == 1", "--topic", "plant/a", "--to", "6"], [1, 5]),
+        (["--where", "temperature > 30"], []),
     ],
 )
 def test_any_stretch_of_the_log_can_be_printed(
@@ -103,7 +106,10 @@ def test_an_event_as_a_line_cannot_steer_the_terminal(cli: Cli, edge: GatewayPro
     assert all(character.isprintable() for character in done.out.rstrip("\n"))
 
 
-@pytest.mark.parametrize("option", [["--from", "yesterday"], ["--to", "-"], ["--topic", "a/#/b"], ["--limit", "-1"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--from", "yesterday"], ["--to", "-"], ["--topic", "a/#/b"], ["--limit", "-1"], ["--where", "temperature = 3"]],
+)
 def test_a_stretch_that_cannot_be_understood_is_wrong_usage(cli: Cli, full: GatewayProcess, option: list[str]) -> None:
     assert cli("events", "--config", full.config_path, *option).code == 2
 
