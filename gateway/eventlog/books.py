@@ -3,8 +3,9 @@
     received = forwarded + pending + quarantined + filtered + dropped
 
 Each comes from a source of its own, so that a difference means something: received from the numbers given out, less
-those the ledger says never stood for an event; pending from what the log holds; what the cursor has passed from
-counters that are stored with the cursor; and what was dropped is held against the ledger once more.
+those the ledger says never stood for an event; pending from what the log holds; what the cursor has passed, and what
+was done ahead of it, from counters that are stored with the cursor; and what was dropped is held against the ledger
+once more.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from gateway.eventlog.losses import count_in
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from gateway.eventlog.ahead import Ahead
     from gateway.eventlog.losses import Missing, Span
 
 
@@ -100,6 +102,7 @@ def lines(
     missing: Missing,
     booked: Mapping[str, int],
     configured: Collection[str],
+    ahead: Mapping[str, Ahead] | None = None,
 ) -> list[Line]:
     """Add up the books of all upstreams, those first that are configured.
 
@@ -110,28 +113,54 @@ def lines(
         missing: what the ledger knows of numbers without events.
         booked: how many events rows of the ledger say retention has dropped, by upstream.
         configured: names of the upstreams in the configuration.
+        ahead: what is done ahead of the cursors, by upstream.
     """
-    found = []
-    for name, account in accounts.items():
-        received = head - account.started - count_in(missing.gaps, account.started + 1, head)
-        pending = count_in(held, account.seq + 1, head)
-        lost = account.lost + count_in(missing.damaged, account.seq + 1, head)
-        dropped = account.dropped + lost
-        told = account.forwarded + pending + account.quarantined + account.filtered + dropped
-        line = Line(
-            name,
-            name in configured,
-            account.started,
-            account.seq,
-            received,
-            account.forwarded,
-            pending,
-            account.quarantined,
-            account.filtered,
-            dropped,
-            lost,
-            received - told,
-            account.dropped - booked.get(name, 0),
-        )
-        found.append(line)
+    ahead = ahead or {}
+    found = [
+        _line(name, account, ahead.get(name), head, held, missing, booked.get(name, 0), configured)
+        for name, account in accounts.items()
+    ]
     return sorted(found, key=lambda line: (not line.configured, line.upstream))
+
+
+def _line(
+    name: str,
+    account: Account,
+    ahead: Ahead | None,
+    head: int,
+    held: Sequence[Span],
+    missing: Missing,
+    booked: int,
+    configured: Collection[str],
+) -> Line:
+    received = head - account.started - count_in(missing.gaps, account.started + 1, head)
+    open_ = [(account.seq + 1, head)] if ahead is None else list(ahead.between(account.seq, head))
+    pending = sum(count_in(held, first, last) for first, last in open_)
+    lost = account.lost + sum(count_in(missing.damaged, first, last) for first, last in open_)
+    forwarded, filtered, quarantined, dropped = account[2:6]
+    too_old = 0
+    if ahead is not None:
+        spans = [span.account for span in ahead.spans]
+        pending -= ahead.done
+        lost += sum(span.lost for span in spans)
+        forwarded += ahead.forwarded + sum(span.forwarded for span in spans)
+        filtered += sum(span.filtered for span in spans)
+        quarantined += ahead.quarantined + sum(span.quarantined for span in spans)
+        dropped += sum(span.dropped for span in spans)
+        too_old = ahead.expired  # by lanes: in the ledger once the cursor has passed them
+    told = forwarded + pending + quarantined + filtered + dropped + too_old + lost
+    return Line(
+        upstream=name,
+        configured=name in configured,
+        started=account.started,
+        cursor=account.seq,
+        received=received,
+        forwarded=forwarded,
+        pending=pending,
+        quarantined=quarantined,
+        filtered=filtered,
+        dropped=dropped + too_old + lost,
+        lost=lost,
+        difference=received - told,
+        unbooked=dropped - booked,
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
 from gateway.eventlog import lock, losses, recovery, segment
@@ -18,12 +18,15 @@ from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
 from gateway.eventlog.cursors import Cursors
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.devices import Devices
+from gateway.eventlog.matching import Matching
 from gateway.eventlog.mending import Mender
 from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
 from gateway.eventlog.retained import RetainedMessages
 from gateway.eventlog.sessions import Sessions
+from gateway.eventlog.status import LogStatus
 from gateway.eventlog.upkeep import Upkeep
+from gateway.eventlog.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -46,24 +49,6 @@ _CATCH_UP_EVENTS_MAX = 100_000
 """So many events are looked through for retained messages at start, or between two flushes of cursors."""
 
 logger = logging.getLogger(__name__)
-
-
-class LogStatus(NamedTuple):
-    """A look at the log."""
-
-    head: int
-    oldest: int
-    segments: int
-    size_bytes: int
-    pending_events: int
-    error: str
-    """Why the disk does not do what it is asked; empty if all is well."""
-    full: str
-    """Why devices are not read from though the disk is well; empty if they are."""
-    retained: int
-    """Retained messages."""
-    retained_refused: int
-    """Messages not retained since the start, because of the limits on those."""
 
 
 class EventLog:
@@ -103,6 +88,10 @@ class EventLog:
         self._recent = Recent(config.recent_bytes_max)
         self._waiters: list[asyncio.Future[None]] = []
         self._cursor_moved = asyncio.Event()
+        self.views = Views(self._cursors, clock, self._cursor_moved.set)
+        """What is sent to upstreams ahead of their cursors."""
+        self.matching = Matching(self._recent, self._upkeep.explain, self._reading)
+        """Reads the events of some topics only."""
         self._trouble: dict[str, str] = {}
         self._grown = True
         """Whether a segment was begun since retention last looked, or it has not looked yet."""
@@ -118,7 +107,8 @@ class EventLog:
         self.head = found.head
         missing = losses.missing_in(self._state.losses())
         oldest, now_ns = found.reader.segments[0], self._clock.wall_ns()
-        self._cursors = Cursors(upstreams, self._state.accounts(), missing, oldest, now_ns)
+        known = self._state.accounts()
+        self._cursors = Cursors(upstreams, known, missing, oldest, now_ns, self._state.ahead())
         self.boots = Boots(self._clock.boot_id, self._state.anchors())
         """Tells the true times of events."""
         mender = Mender(self.data_dir, self.log_id, self._clock)
@@ -181,24 +171,13 @@ class EventLog:
         """The last sequence number an upstream has taken; 0 before its first."""
         return self._cursors.seq(upstream)
 
-    def advance(self, upstream: str, seq: int, *, forwarded: int = 0, filtered: int = 0, quarantined: int = 0) -> None:
-        """Move a cursor over what the upstream is done with; durable within `cursor_interval_s`.
-
-        Args:
-            upstream: its name.
-            seq: the last event it is done with; nothing happens if the cursor is there or beyond.
-            forwarded: how many of the events from after the cursor up to `seq` it has taken.
-            filtered: how many of them were not meant for it.
-            quarantined: how many of them it can never take.
-        """
-        if self._cursors.advance(upstream, seq, forwarded=forwarded, filtered=filtered, quarantined=quarantined):
-            self._cursor_moved.set()
+    def advance(self, upstream: str, seq: int, **counts: int) -> None:
+        """Move a cursor over what is done (see `Cursors.advance`); durable within `cursor_interval_s`."""
+        self._cursors.advance(upstream, seq, self._clock.wall_ns(), **counts)
 
     def pending(self, upstream: str) -> int:
         """How many events wait for an upstream, as far as it is known which numbers have one."""
-        seq, missing = self._cursors.seq(upstream), self._cursors.missing
-        gone = losses.count_in([*missing.gaps, *missing.damaged], seq + 1, self.head)
-        return max(0, self.head - seq - gone)
+        return self._cursors.pending(upstream, self.head)
 
     def refuse(self, qos: int) -> None:
         """Book an event that was not taken in because the log is full; durable within `cursor_interval_s`."""
@@ -270,7 +249,7 @@ class EventLog:
             unsaved = self._cursors.take_unsaved()
             changed, messages.changed = messages.changed, {}
             seq = messages.seq if messages.behind else self.head
-            kept = list(changed.values()), seq, self._clock.wall_ns(), self.head, unsaved.lost, owed
+            kept = list(changed.values()), seq, self._clock.wall_ns(), self.head, unsaved.lost, owed, unsaved.ahead
             try:
                 await self._write(self._state.flush, unsaved.accounts, *kept)
             except LogError:

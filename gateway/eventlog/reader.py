@@ -16,6 +16,7 @@ from gateway.errors import LogError
 from gateway.event import LOCAL, Event
 from gateway.eventlog import checksum, notes
 from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, inode_of, translated
+from gateway.eventlog.finding import Finder
 from gateway.eventlog.retention import SegmentFacts
 from gateway.eventlog.segment import connect_reading, first_seq_of, path_of, size_of
 
@@ -95,6 +96,7 @@ class SegmentReader:
             self.may_have_gaps = SALVAGED in self.meta()
             """Numbers are missing in it, and that is known."""
             self._read = rows_statement(self._db) + " LIMIT ?"
+            self._finder = Finder(self._db, self._read, self._events, self.wrong)
         except LogError:
             self._db.close()
             raise
@@ -114,19 +116,36 @@ class SegmentReader:
         """
         try:
             rows = self._db.execute(self._read, (first_seq, last_seq, events_max))
-            events = self._events(rows, max(first_seq, first_seq_of(self.path)), bytes_max)
+            events = self._events(rows, max(first_seq, first_seq_of(self.path)), bytes_max, gaps=self.may_have_gaps)
             rows.close()  # a statement left open would keep the write-ahead log from being checkpointed
         except SQLITE_ERRORS as error:
             raise self._failed(error) from error
         return events
 
-    def _events(self, rows: Iterable[tuple[Any, ...]], expected: int, room: int) -> list[Event]:
-        """The events in `rows`, the first of which is `expected`, with `room` bytes of payload at the most."""
+    def find(
+        self, first_seq: int, last_seq: int, is_wanted: Callable[[str], bool], events_max: int
+    ) -> tuple[list[Event], int]:
+        """Events from `first_seq` to `last_seq` whose topic is wanted, and up to where it looked (see `finding`).
+
+        Raises:
+            Damaged: the segment is not what was written.
+            LogError: the disk did not give it.
+        """
+        try:
+            return self._finder.find(first_seq, last_seq, is_wanted, events_max, may_have_gaps=self.may_have_gaps)
+        except SQLITE_ERRORS as error:
+            raise self._failed(error) from error
+
+    def _events(self, rows: Iterable[tuple[Any, ...]], expected: int, room: int, *, gaps: bool = True) -> list[Event]:
+        """The events in `rows`, the first of which is `expected`, with `room` bytes of payload at the most.
+
+        Only if there may be `gaps`, the first and any other may be a later one.
+        """
         events: list[Event] = []
         boots, clients, topics, look_up = self._boots, self._clients, self._topics, self._look_up
         pack = checksum.pack
         for seq, received_ns, mono_ns, boot, client, topic, flags, payload, origin, properties, crc in rows:
-            if seq != expected and not (self.may_have_gaps and seq > expected):
+            if seq != expected and not (gaps and seq > expected):
                 raise self.wrong(f"event {expected} is missing")
             expected = seq + 1
             if (
@@ -272,6 +291,27 @@ class LogReader:
             if index + 1 < len(segments) and last == segments[index + 1] - 1:
                 self._miss_end(segments[index], first, segments[index + 1])
         return []
+
+    def find(
+        self, after_seq: int, last_seq: int, is_wanted: Callable[[str], bool], events_max: int
+    ) -> tuple[list[Event], int]:
+        """The next events after `after_seq` whose topic is wanted, and up to where all were looked at.
+
+        One step: it ends with the segment, so there may be none though more follow up to `last_seq`.
+
+        Raises:
+            LogError: a segment is damaged.
+        """
+        segments = self.segments  # as above
+        index = max(0, bisect_right(segments, after_seq + 1) - 1)
+        first, end = max(segments[index], after_seq + 1), last_of(segments, index)
+        events, seen = self._segment(segments[index]).find(first, min(last_seq, end), is_wanted, events_max)
+        if not events and end <= last_seq:
+            bounds = self._segment(segments[index]).bounds()
+            held = max(first - 1, bounds[1]) if bounds else first - 1
+            if held < end:
+                self._miss_end(segments[index], held + 1, segments[index + 1])
+        return events, seen
 
     def scan(self, after_seq: int = 0, last_seq: int | None = None) -> Iterator[Event]:
         """Every event after `after_seq`, in order, in bounded memory."""

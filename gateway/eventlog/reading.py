@@ -110,6 +110,16 @@ class Reading:
         """
         return await self._call(times.bounds, self._reader, self._boots, begin_ns, end_ns, first_seq, last_seq)
 
+    async def find(
+        self, after_seq: int, last_seq: int, is_wanted: Callable[[str], bool], events_max: int
+    ) -> tuple[list[Event], int]:
+        """A step towards the next events whose topic is wanted (see `LogReader.find`).
+
+        Raises:
+            LogError: the disk refused.
+        """
+        return await self._call(self._reader.find, after_seq, last_seq, is_wanted, events_max)
+
     async def facts(self, head: int, age_ns: Callable[[str, int, int], int]) -> list[SegmentFacts]:
         """What retention needs to know of each segment of a log that ends at `head` (see `LogReader.facts`).
 

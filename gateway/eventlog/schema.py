@@ -153,3 +153,8 @@ def _state_0006(db: Database) -> None:
     db.execute("ALTER TABLE sessions ADD COLUMN owner TEXT")
     # sessions that are there already were delivered all there is, nobody knows up to which event
     db.execute("INSERT INTO meta SELECT 'sessions_seq', '0' WHERE NOT EXISTS (SELECT 1 FROM sessions)")
+
+
+@state(name="0008_views")
+def _state_0008(db: Database) -> None:
+    db.execute("CREATE TABLE views (upstream TEXT PRIMARY KEY, ahead TEXT NOT NULL) WITHOUT ROWID")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.clock import Anchor
 from gateway.errors import ConfigError
 from gateway.eventlog import losses, schema
+from gateway.eventlog.ahead import as_text, from_text
 from gateway.eventlog.books import Account
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
 from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, look_over, translated
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.errors import LogError
+    from gateway.eventlog.ahead import Ahead
     from gateway.eventlog.losses import Loss
 
 SEQ_MAX = 2**53
@@ -38,6 +40,7 @@ _LOG_PAGES = 128
 """The write-ahead log is begun anew after so many pages, so that it leaves most of the reserve to the database."""
 _ACCOUNTS = f"SELECT {schema.ACCOUNT} FROM cursors"  # noqa: S608 - a constant
 _KEEP_ACCOUNT = f"INSERT OR REPLACE INTO cursors ({schema.ACCOUNT}, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_VIEWS = "SELECT upstream, ahead FROM views"
 _ANCHORS = "SELECT boot_id, mono_ns, offset_ns, source, crc FROM anchors ORDER BY id"
 _BEGIN_SESSION = "INSERT OR REPLACE INTO sessions (client_id, subscriptions, owner) VALUES (?, '{}', ?)"
 _KEEP_SESSION = "UPDATE sessions SET subscriptions = ?, since = ? WHERE client_id = ?"
@@ -98,6 +101,10 @@ class State:
             kept is not None and kept != _checksum(accounts)
         ):
             raise Damaged(self.path, f"{self.path} is damaged: its cursors are not what was written")
+        kept = self.meta("views_crc")
+        if kept is not None and kept != schema.checksum_of_cursors(self._look(_VIEWS)):
+            raise Damaged(self.path, f"{self.path} is damaged: what is ahead of its cursors is not what was written")
+        self.ahead()
         if any(type(number) is not int for row in self.losses() for number in (row.at_ns, *row[2:5], row.until_ns)):
             raise Damaged(self.path, f"{self.path} is damaged: its ledger is not what was written")
         if any(type(each.topic) is not str or type(each.payload) is not bytes for each in self.retained()):
@@ -129,6 +136,10 @@ class State:
         """Per upstream, how far it durably is, and what became of the events up to there."""
         return _accounts(self._look(_ACCOUNTS))
 
+    def ahead(self) -> dict[str, Ahead]:
+        """Per upstream, what is durably done ahead of its cursor."""
+        return _ahead(self._look(_VIEWS), self.path)
+
     def cursors(self) -> dict[str, int]:
         """Per upstream, the last sequence number it is durably done with."""
         return {name: account.seq for name, account in self.accounts().items()}
@@ -147,6 +158,7 @@ class State:
         high_water: int = 0,
         lost: Sequence[Loss] = (),
         owed: Owed = NOTHING,
+        ahead: Mapping[str, Ahead] | None = None,
     ) -> None:
         """Store moved cursors with their counters, and the retained messages that events up to `head` have changed.
 
@@ -170,6 +182,10 @@ class State:
             if owed.seq is not None:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('sessions_seq', ?)", (str(owed.seq),))
             marks = [("high_water", str(max(head, high_water))), ("cursors_crc", _checksum(self.accounts()))]
+            if ahead:
+                texts = [(name, as_text(each)) for name, each in ahead.items()]
+                self._db.executemany("INSERT OR REPLACE INTO views VALUES (?, ?)", texts)
+                marks.append(("views_crc", schema.checksum_of_cursors(self._look(_VIEWS))))
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", marks)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -285,6 +301,13 @@ def _accounts(rows: Iterable[tuple[Any, ...]]) -> dict[str, Account]:
     return {row[0]: Account(*row[1:]) for row in rows}
 
 
+def _ahead(rows: Iterable[tuple[Any, ...]], path: Path) -> dict[str, Ahead]:
+    try:
+        return {name: from_text(text) for name, text in rows}
+    except (ValueError, TypeError) as error:
+        raise Damaged(path, f"{path} is damaged: {error}") from error
+
+
 def _checksum(accounts: Mapping[str, Account]) -> str:
     return schema.checksum_of_cursors((name, *account) for name, account in accounts.items())
 
@@ -326,6 +349,12 @@ class StateReader:
     def accounts(self) -> dict[str, Account]:
         """Per upstream, how far it durably is, and what became of the events up to there."""
         return _accounts(self._look(_ACCOUNTS))
+
+    def ahead(self) -> dict[str, Ahead]:
+        """Per upstream, what is durably done ahead of its cursor; none if the gateway that wrote it knew of no such."""
+        if not self._look("SELECT 1 FROM sqlite_master WHERE name = 'views'"):
+            return {}
+        return _ahead(self._look(_VIEWS), self.path)
 
     def losses(self) -> list[Loss]:
         """Every row of the loss ledger, oldest first."""

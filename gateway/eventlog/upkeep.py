@@ -133,7 +133,11 @@ class Upkeep:
         async with self._busy:
             await self.explain(head)
             for _ in range(_LOOKS_MAX):
-                missing, accounts = self._cursors.missing, dict(self._cursors.accounts)
+                missing, accounts, ahead = (
+                    self._cursors.missing,
+                    dict(self._cursors.accounts),
+                    dict(self._cursors.ahead),
+                )
                 held = await self._reading.held(min((each.seq for each in accounts.values()), default=head), head)
                 booked = await self._booked()
                 if missing is self._cursors.missing:
@@ -145,6 +149,7 @@ class Upkeep:
                 missing=missing,
                 booked=booked,
                 configured=self._cursors.upstreams,
+                ahead=ahead,
             )
 
     @property
