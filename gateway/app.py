@@ -17,6 +17,7 @@ from gateway import control
 from gateway.broker.broker import Broker
 from gateway.broker.rights import Rights
 from gateway.clock import SystemClock
+from gateway.contracts.build import build as contracts_of
 from gateway.errors import ConfigError
 from gateway.eventlog.log import EventLog
 from gateway.forward.forwarding import Forwarding
@@ -57,7 +58,10 @@ class Gateway:
         self._started_s = time.monotonic()
         self._log = EventLog(config.gateway.data_dir, config.log, clock, config.upstreams.keys())
         self._first_head = self._log.head
-        self._ingest = Ingest(self._log, clock)
+        self._ingest = Ingest(
+            self._log, clock, contracts_of(config.contracts, config.ingest.without_contract), config.ingest
+        )
+        self._ingest.catch_up()
         self._clock_sync = ClockSync(
             clock,
             partial(believed, config.gateway.clock),
@@ -140,6 +144,7 @@ class Gateway:
             "log": log._asdict(),
             "wear": None if worn is None else worn._asdict(),
             "broker": self._broker.status()._asdict(),
+            "ingest": self._ingest.describe(),
             "upstreams": upstreams,
             "certificates": self._expiry.describe(),
         }

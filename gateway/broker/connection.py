@@ -278,7 +278,8 @@ class Connection(Link):
         if not topic:
             return packets.write_ack(packets.PUBACK if qos == 1 else packets.PUBREC, int.from_bytes(raw_id))
         if qos == 1:
-            self._ingest.append(*stamp, self.client_id, topic, 1, retain, data[body:end])
+            if not (flags & 8 and self._ingest.is_stored(self.client_id, topic, data[body:end])):
+                self._ingest.append(*stamp, self.client_id, topic, 1, retain, data[body:end])
             return b"\x40\x02" + raw_id
         packet_id = int.from_bytes(raw_id)
         if not self._ingest.is_repeat(self.client_id, packet_id):

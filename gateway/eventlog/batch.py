@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from gateway.event import Event
+
+
+Numbered: TypeAlias = tuple[int, str, str, int | None]
+"""Of a message: the event (or the last before it, if it is none), contract, device, and the device's number of it; None
+if that could not be read."""
 
 
 class Receiver(Protocol):
@@ -56,7 +61,7 @@ class Release(NamedTuple):
 class Batch:
     """Events and what is noted of them that become durable together, and the receipts that are due then."""
 
-    __slots__ = ("bytes_", "events", "marks", "receipts", "releases", "violations")
+    __slots__ = ("bytes_", "events", "marks", "numbered", "receipts", "releases", "violations")
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -65,8 +70,10 @@ class Batch:
         """Of events in this batch."""
         self.releases: list[Release] = []
         """Likewise."""
+        self.numbered: list[Numbered] = []
+        """What devices number their messages with, in order; not stored here."""
         self.receipts: dict[Receiver, bytearray] = {}
         self.bytes_ = 0
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.marks or self.receipts)
+        return bool(self.events or self.marks or self.receipts or self.numbered)

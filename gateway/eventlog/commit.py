@@ -21,7 +21,7 @@ from gateway.eventlog.batch import Batch, InboundMark, Release
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.eventlog.batch import Receiver, Violated
+    from gateway.eventlog.batch import Numbered, Receiver, Violated
     from gateway.eventlog.config import LogConfig
     from gateway.eventlog.writer import SegmentWriter
 
@@ -133,6 +133,17 @@ class GroupCommit:
         """Store a change of a client's QoS 2 packet ids with the events around it (see `InboundMark`)."""
         self._batch.marks.append(InboundMark(client_id, packet_id, seq))
         self._schedule()
+
+    @property
+    def last_seq(self) -> int:
+        """The last number given out."""
+        return self._next_seq - 1
+
+    def note_number(self, numbered: Numbered) -> None:
+        """Have the device's own number of the message taken in last followed when it is on disk."""
+        self._batch.numbered.append(numbered)
+        if not self._handing_over:
+            self._schedule()
 
     def note_violation(self, violated: Violated) -> None:
         """Store why the event taken in last was flagged or quarantined, in its transaction."""

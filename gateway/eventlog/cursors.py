@@ -209,9 +209,9 @@ class Cursors:
                 self._book(Loss(now_ns, name, first, last_seq, events, cause, detail, now_ns))
         return dropped
 
-    def refuse(self, qos: int, head: int, now_ns: int) -> None:
-        """Book an event that was refused because the log was full."""
-        self._book(Loss(now_ns, None, head, head, 1, losses.REFUSED, f"QoS {qos}", now_ns))
+    def book(self, row: Loss) -> None:
+        """Have a row of the ledger stored; rows of one upstream, cause and detail become one until then."""
+        self._book(row)
 
     def unbooked_from(self, seq: int) -> int:
         """`seq`, or the first number before it of what a configured upstream misses without the ledger knowing."""

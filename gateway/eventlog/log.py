@@ -18,18 +18,20 @@ from gateway.eventlog.commit import MEMORY_PER_EVENT_BYTES, GroupCommit
 from gateway.eventlog.cursors import Cursors
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.devices import Devices
+from gateway.eventlog.ledger import Ledger
 from gateway.eventlog.matching import Matching
 from gateway.eventlog.mending import Mender
 from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
 from gateway.eventlog.retained import RetainedMessages
+from gateway.eventlog.sequences import Sequences
 from gateway.eventlog.sessions import Sessions
 from gateway.eventlog.status import LogStatus
 from gateway.eventlog.upkeep import Upkeep
 from gateway.eventlog.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TypeVar, TypeVarTuple
 
@@ -109,6 +111,10 @@ class EventLog:
         oldest, now_ns = found.reader.segments[0], self._clock.wall_ns()
         known = self._state.accounts()
         self._cursors = Cursors(upstreams, known, missing, oldest, now_ns, self._state.ahead())
+        self.ledger = Ledger(self._cursors, self._clock)
+        """Books what never became an event."""
+        self.sequences = Sequences(*self._state.sequences(), self.ledger)
+        """What devices number their messages with."""
         self.boots = Boots(self._clock.boot_id, self._state.anchors())
         """Tells the true times of events."""
         mender = Mender(self.data_dir, self.log_id, self._clock)
@@ -135,6 +141,15 @@ class EventLog:
         except Damaged as damaged:
             self._reading.damaged = damaged
         self._messages.behind = (after_seq, self._writer.next_seq - 1)
+
+    def tail(self, after_seq: int) -> Iterator[Event]:
+        """Events after `after_seq` up to the head, in the calling thread, as far as they can be read.
+
+        To be used before the log runs and before anything else is read.
+        """
+        if self._reading.damaged is None:
+            with suppress(Damaged):  # whoever reads it next meets it again, and has it mended
+                yield from self._reading.scan(after_seq, self.head)
 
     # --- reading ---
 
@@ -178,10 +193,6 @@ class EventLog:
     def pending(self, upstream: str) -> int:
         """How many events wait for an upstream, as far as it is known which numbers have one."""
         return self._cursors.pending(upstream, self.head)
-
-    def refuse(self, qos: int) -> None:
-        """Book an event that was not taken in because the log is full; durable within `cursor_interval_s`."""
-        self._cursors.refuse(qos, self.head, self._clock.wall_ns())
 
     async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
         """Store which events an upstream can never take; durable when it returns."""
@@ -243,18 +254,21 @@ class EventLog:
         async with self._flushing:
             messages, lag = self._messages, self.head - self._messages.seq
             owed = self.sessions.take(self.head)
+            sequences_seq = self.sequences.seq
             moved = self._cursors.unsaved or messages.changed or owed.is_due
             if not (moved or lag > _RETAINED_LAG_EVENTS_MAX):
                 return
             unsaved = self._cursors.take_unsaved()
             changed, messages.changed = messages.changed, {}
             seq = messages.seq if messages.behind else self.head
-            kept = list(changed.values()), seq, self._clock.wall_ns(), self.head, unsaved.lost, owed, unsaved.ahead
+            counts = self.sequences.take(self.head)
+            kept = list(changed.values()), seq, self._clock.wall_ns(), self.head, unsaved.lost, owed
             try:
-                await self._write(self._state.flush, unsaved.accounts, *kept)
+                await self._write(self._state.flush, unsaved.accounts, *kept, unsaved.ahead, counts)
             except LogError:
                 self._cursors.put_back(unsaved)
                 self.sessions.put_back(owed)
+                self.sequences.put_back(counts, sequences_seq)
                 messages.changed = changed | messages.changed
                 raise
             messages.seq = seq
@@ -349,6 +363,7 @@ class EventLog:
             self._recent.add(batch.events, batch.bytes_ + MEMORY_PER_EVENT_BYTES * len(batch.events))
         for receiver, receipt in batch.receipts.items():
             receiver.committed(receipt)
+        self.sequences.note(batch.numbered)
         if not batch.events:
             return
         for event in batch.events:

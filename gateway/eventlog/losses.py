@@ -31,6 +31,18 @@ FOUND = "found"
 REFUSED = "refused"
 """Never stored, because the log was full; such a row names the last number given out at the time."""
 
+REJECTED = "rejected"
+"""Acknowledged and not stored, as its contract says; such a row names the last number given out at the time."""
+DEVICE_GAP, DEVICE_REPEAT, DEVICE_RESTART = "device_gap", "device_repeat", "device_restart"
+"""What a device's own numbers tell: messages that never came, that came again, and a count that began anew. The number
+is that of the event that told it."""
+EVENTS_MAX = 2**31
+"""No single row counts more at once: numbers that devices make up must not add up to what no column holds."""
+_OF_DEVICES = (DEVICE_GAP, DEVICE_REPEAT, DEVICE_RESTART)
+_ROWS_OF_DEVICES_MAX = 5000
+"""Of each of these causes; those beyond become one more row, oldest first, as there may be any number of devices."""
+_OTHERS = "several devices"
+
 _PERIOD_NS = 24 * 3600 * 10**9
 _ROWS_MAX = 1000
 """Of one upstream, cause and detail, among those that may be continued."""
@@ -40,6 +52,9 @@ _INSERT = f"INSERT INTO losses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # 
 ROWS = f"SELECT {_COLUMNS} FROM losses ORDER BY id"  # noqa: S608
 """Every row, oldest first."""
 _SAME = "SELECT id, at_ns, first_seq, last_seq, events FROM losses WHERE upstream IS ? AND cause = ? AND detail = ?"
+_OLDEST_OF_DEVICES = """
+    SELECT id, at_ns, first_seq, last_seq, events, until_ns FROM losses
+    WHERE cause = ? AND detail != ? ORDER BY id LIMIT 1"""
 _CONTINUE = "UPDATE losses SET first_seq = ?, last_seq = ?, events = ?, until_ns = ? WHERE id = ?"
 
 
@@ -199,7 +214,23 @@ def _continue(db: sqlite3.Connection, old: tuple[int, int, int, int, int], row: 
     db.execute(_CONTINUE, values)
 
 
+def _bound_devices(db: sqlite3.Connection, cause: str) -> None:
+    (count,) = db.execute("SELECT count(*) FROM losses WHERE cause = ?", (cause,)).fetchone()
+    if count <= _ROWS_OF_DEVICES_MAX:
+        return
+    oldest = db.execute(_OLDEST_OF_DEVICES, (cause, _OTHERS)).fetchone()
+    others = db.execute(_SAME, (None, cause, _OTHERS)).fetchone()
+    number, at_ns, first, last, events, until_ns = oldest
+    if others is None:
+        db.execute("UPDATE losses SET detail = ? WHERE id = ?", (_OTHERS, number))
+        return
+    _continue(db, others, Loss(at_ns, None, first, last, events, cause, _OTHERS, until_ns))
+    db.execute("DELETE FROM losses WHERE id = ?", (number,))
+
+
 def _bound(db: sqlite3.Connection, row: Loss) -> None:
+    if row.cause in _OF_DEVICES:
+        _bound_devices(db, row.cause)
     key = (row.upstream, row.cause, row.detail)
     oldest = db.execute(_SAME + " ORDER BY id LIMIT ?", (*key, _ROWS_MAX + 1)).fetchall()
     if len(oldest) > _ROWS_MAX:

@@ -155,6 +155,35 @@ def _state_0006(db: Database) -> None:
     db.execute("INSERT INTO meta SELECT 'sessions_seq', '0' WHERE NOT EXISTS (SELECT 1 FROM sessions)")
 
 
+@state(name="0007_quarantine")
+def _state_0007(db: Database) -> None:
+    db.execute("ALTER TABLE quarantine RENAME TO quarantine_before")
+    db.execute(
+        """CREATE TABLE quarantine (
+            id INTEGER PRIMARY KEY, upstream TEXT NOT NULL, seq INTEGER NOT NULL, quarantined_ns INTEGER NOT NULL,
+            reason TEXT NOT NULL, contract TEXT NOT NULL DEFAULT '', version TEXT NOT NULL DEFAULT '',
+            device TEXT NOT NULL DEFAULT '', field TEXT NOT NULL DEFAULT '', rule TEXT NOT NULL DEFAULT '',
+            value TEXT NOT NULL DEFAULT '', received_ns INTEGER, mono_ns INTEGER, boot_id TEXT, client_id TEXT,
+            topic TEXT, qos INTEGER, retain INTEGER, payload BLOB, origin TEXT, properties BLOB,
+            released_seq INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, crc INTEGER,
+            UNIQUE (upstream, seq)
+        )"""
+    )
+    db.execute(
+        """INSERT INTO quarantine (upstream, seq, quarantined_ns, reason)
+        SELECT upstream, seq, quarantined_ns, reason FROM quarantine_before ORDER BY quarantined_ns, seq"""
+    )  # without a copy of the message: as long as the log has the event, it is shown from there
+    db.execute("DROP TABLE quarantine_before")
+    db.execute("CREATE INDEX quarantine_sums ON quarantine (upstream, contract, released_seq, bytes)")
+    db.execute(
+        """CREATE TABLE sequences (
+            contract TEXT NOT NULL, device TEXT NOT NULL, number INTEGER NOT NULL, unread INTEGER NOT NULL,
+            crc INTEGER NOT NULL, PRIMARY KEY (contract, device)
+        ) WITHOUT ROWID"""
+    )
+    db.execute("CREATE INDEX losses_by_cause ON losses (cause, upstream, detail)")
+
+
 @state(name="0008_views")
 def _state_0008(db: Database) -> None:
     db.execute("CREATE TABLE views (upstream TEXT PRIMARY KEY, ahead TEXT NOT NULL) WITHOUT ROWID")

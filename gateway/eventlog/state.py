@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Anchor
 from gateway.errors import ConfigError
-from gateway.eventlog import losses, schema
+from gateway.eventlog import losses, schema, sequences
 from gateway.eventlog.ahead import as_text, from_text
 from gateway.eventlog.books import Account
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.errors import LogError
     from gateway.eventlog.ahead import Ahead
     from gateway.eventlog.losses import Loss
+    from gateway.eventlog.sequences import Counts
 
 SEQ_MAX = 2**53
 """No log gets this far; a number beyond it is damage."""
@@ -44,6 +45,7 @@ _VIEWS = "SELECT upstream, ahead FROM views"
 _ANCHORS = "SELECT boot_id, mono_ns, offset_ns, source, crc FROM anchors ORDER BY id"
 _BEGIN_SESSION = "INSERT OR REPLACE INTO sessions (client_id, subscriptions, owner) VALUES (?, '{}', ?)"
 _KEEP_SESSION = "UPDATE sessions SET subscriptions = ?, since = ? WHERE client_id = ?"
+_QUARANTINE = "INSERT OR REPLACE INTO quarantine (upstream, seq, reason, quarantined_ns) VALUES (?, ?, ?, ?)"
 _FORGET_ANCHORS = """
     DELETE FROM anchors WHERE id <= (SELECT max(id) FROM anchors) - ? OR id IN (
         SELECT id FROM anchors WHERE boot_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?
@@ -94,7 +96,7 @@ class State:
         self.devices()
         self._look("SELECT upstream, seq, reason, quarantined_ns FROM quarantine LIMIT 1")
         accounts = self.accounts()
-        numbers = [self.retained_seq(), self.high_water(), self.sessions_seq() or 0]
+        numbers = [self.retained_seq(), self.high_water(), self.sessions_seq() or 0, self.sequences()[1]]
         numbers += [number for each in accounts.values() for number in each]
         kept = self.meta("cursors_crc")
         if any(type(seq) is not int or not 0 <= seq < SEQ_MAX for seq in numbers) or (
@@ -159,12 +161,13 @@ class State:
         lost: Sequence[Loss] = (),
         owed: Owed = NOTHING,
         ahead: Mapping[str, Ahead] | None = None,
+        counts: Counts | None = None,
     ) -> None:
         """Store moved cursors with their counters, and the retained messages that events up to `head` have changed.
 
         The caller has moved each cursor only over what its upstream is done with, or over what `lost` names, which
         goes into the ledger with it. It has events up to `high_water`, or `head` if that is more, on disk. With them
-        goes what sessions are `owed`.
+        goes what sessions are `owed`, and how far devices have counted.
         """
         self._begin()
         try:
@@ -181,6 +184,8 @@ class State:
             self._db.executemany("UPDATE sessions SET queue = ? WHERE client_id = ?", queues)
             if owed.seq is not None:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('sessions_seq', ?)", (str(owed.seq),))
+            if counts is not None:
+                sequences.store(self._db, counts)
             marks = [("high_water", str(max(head, high_water))), ("cursors_crc", _checksum(self.accounts()))]
             if ahead:
                 texts = [(name, as_text(each)) for name, each in ahead.items()]
@@ -194,7 +199,7 @@ class State:
     def quarantine(self, upstream: str, reasons: Mapping[int, str], now_ns: int) -> None:
         """Store which events an upstream can never take, and why."""
         rows = [(upstream, seq, reason, now_ns) for seq, reason in reasons.items()]
-        self._write("INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?)", rows)
+        self._write(_QUARANTINE, rows)
 
     def retained(self) -> list[Retained]:
         """The retained messages as of `retained_seq`."""
@@ -233,6 +238,10 @@ class State:
     def drop_session(self, client_id: str) -> None:
         """Forget a persistent session."""
         self._write("DELETE FROM sessions WHERE client_id = ?", [(client_id,)])
+
+    def sequences(self) -> tuple[dict[sequences.Key, sequences.Last], int]:
+        """How far devices have counted, and the event as of which that is true."""
+        return sequences.whole(self._look(sequences.ROWS)), self._number(sequences.SEQ)
 
     def anchors(self) -> list[tuple[str, Anchor]]:
         """When the clock of which boot was set, as `Boots` wants it."""

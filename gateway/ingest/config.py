@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.contracts.contracts import WithoutContract
 
@@ -14,3 +14,11 @@ class IngestConfig(BaseModel):
 
     without_contract: WithoutContract = "allow"
     """What becomes of a message whose topic has no contract."""
+    devices_max: int = Field(default=10_000, ge=1)
+    """Devices, by contract, whose own numbers of messages are followed; of more, those silent for longest are
+    forgotten."""
+    repeats_messages_max: int = Field(default=5_000, ge=0)
+    """The newest QoS 1 messages with a number or time of the device that a repeat (DUP) is compared with. At start so
+    many events are looked through."""
+    repeats_bytes_max: int = Field(default=4 * 1024 * 1024, ge=0)
+    """Bytes of topics and payloads of those messages."""

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.broker import wire
 from tests.unit.broker.site import Site, held_commits
+from tests.unit.ingest.stand_in import SaidByPayload, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,6 +24,25 @@ async def test_puback_waits_for_commit(site: Site) -> None:
     assert await device.next() == (wire.PUBACK, 0, b"\x00\x07")
     assert site.log.head == 1
     assert [event.payload for event in await site.events()] == [b"21.5"]
+
+
+async def test_a_repeat_that_its_bytes_tell_is_stored_once_and_acknowledged_after_the_commit(site: Site) -> None:
+    site.ingest.use(SaidByPayload())
+    device = await site.connect()
+    with held_commits(site.data_dir):
+        device.send(wire.publish("a", numbered(1), 1, 7), wire.publish("a", b"21.5", 1, 8))
+        await device.ping()
+        device.abort()
+        again = await site.connect()
+        repeats = [
+            wire.publish("a", payload, 1, number, flags=8) for number, payload in ((7, numbered(1)), (8, b"21.5"))
+        ]
+        again.send(*repeats)
+        await again.ping()
+        assert site.log.head == 0
+    assert await again.next() == (wire.PUBACK, 0, b"\x00\x07")
+    assert await again.next() == (wire.PUBACK, 0, b"\x00\x08")
+    assert [event.payload for event in await site.events()] == [numbered(1), b"21.5", b"21.5"]
 
 
 async def test_pubrec_waits_for_commit(site: Site) -> None:

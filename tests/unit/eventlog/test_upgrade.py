@@ -9,7 +9,9 @@ from sqlite_utils import Database
 
 from gateway import __version__
 from gateway.errors import ConfigError
+from gateway.event import QUARANTINED
 from gateway.eventlog import schema
+from gateway.eventlog.batch import Violated
 from gateway.eventlog.history import History
 from gateway.eventlog.segment import connect, path_of
 from gateway.eventlog.state import StateReader
@@ -29,6 +31,7 @@ def first_schema(tmp_path):
         state.execute("INSERT INTO meta VALUES ('log_id', ?), ('retained_seq', '20')", (LOG_ID,))
         state.execute("INSERT INTO cursors VALUES ('cloud', 5, 1)")
         state.execute("INSERT INTO retained VALUES ('dev/t', 3, 1, x'33')")
+        state.execute("INSERT INTO quarantine VALUES ('cloud', 4, 'too large', 9), ('cloud', 2, 'invalid', 8)")
     for first in (1, EVENTS // 2 + 1):
         with closing(connect(path_of(tmp_path / "log", first))) as segment:
             schema.segment.apply(Database(segment), stop_before="0002_checksum")
@@ -56,6 +59,19 @@ async def test_the_first_schema_opens_and_goes_on(first_schema):
         assert payloads(await read_all(log)) == [b"%d" % seq for seq in range(1, EVENTS + 1)] + [b"new"]
     assert sealed.read_bytes() == before
     assert len(list((first_schema / "log").glob("*.db"))) == 2
+
+
+async def test_quarantined_events_of_the_first_schema_are_carried_over_oldest_first(first_schema):
+    async with opened(first_schema) as log:
+        rows = log._state._look("SELECT upstream, seq, reason, quarantined_ns FROM quarantine ORDER BY id")
+    assert rows == [("cloud", 2, "invalid", 8), ("cloud", 4, "too large", 9)]
+
+
+async def test_a_segment_of_the_schema_before_takes_verdicts_and_why(first_schema):
+    async with opened(first_schema, segment_bytes_max=10**7, recent_bytes_max=0) as log:
+        log.intake.note_violation(Violated(put(log, verdict=QUARANTINED), QUARANTINED, "c", "1", "d", "f", "max", "9"))
+        await log.intake.settled()
+        assert [event.verdict for event in await read_all(log)] == [0] * EVENTS + [QUARANTINED]
 
 
 def test_commands_read_the_first_schema_without_changing_it(first_schema):

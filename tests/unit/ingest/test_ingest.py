@@ -71,7 +71,7 @@ async def test_a_message_nobody_waits_for_is_stamped_and_stored(tmp_path):
         assert ingest.accept("dev", "last/will", 1, b"gone", retain=True) == 1
         await log.intake.settled()
         (event,) = await log.read(0, 10)
-    assert event == (1, WALL_NS + 5, 5, HandClock.boot_id, "dev", "last/will", 1, True, b"gone", "", None)
+    assert event == (1, WALL_NS + 5, 5, HandClock.boot_id, "dev", "last/will", 1, True, b"gone", "", None, 0)
 
 
 async def test_every_commit_is_told_with_its_events(tmp_path):
