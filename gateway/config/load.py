@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.config.include import Sources, read_toml
 from gateway.config.model import Config
 from gateway.contracts.build import ContractError, build
 from gateway.errors import ConfigError
@@ -54,25 +55,31 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     Raises:
         ConfigError: names every key that is wrong, what is wrong, and what to write.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}", "Mend that line; strings need quotes.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    values = read_toml(path)
+    if (listed := environment.get(f"{_PREFIX}INCLUDE")) is not None:
+        values["include"] = _value(listed, as_list=True)
+    sources = Sources(path)
+    sources.include(values)
     _override(values, environment)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        text = "; ".join(_explain(details) for details in error.errors())
-        raise ConfigError(
-            f"{path}: " + _CREDENTIALS.sub("//***@", text), "See config/gateway.toml for every key."
-        ) from error
+        raise ConfigError(_explain_all(error, sources), "See docs/configuration.md for every key.") from error
     try:
         build(config.contracts)
     except ContractError as error:
-        raise ConfigError(f"{path}: {error}", error.hint) from error
+        raise ConfigError(f"{sources.file_of('contracts', error.contract)}: {error}", error.hint) from error
     return config
+
+
+def _explain_all(error: ValidationError, sources: Sources) -> str:
+    """Every mistake, by file."""
+    by_file: dict[Path, list[str]] = {}
+    for details in error.errors():
+        section, name, *_ = (*details["loc"], "", "")
+        by_file.setdefault(sources.file_of(section, name), []).append(_explain(details))
+    text = "; ".join(f"{file}: {'; '.join(mistakes)}" for file, mistakes in by_file.items())
+    return _CREDENTIALS.sub("//***@", text)
 
 
 def _override(values: dict[str, Any], environment: Mapping[str, str]) -> None:
@@ -110,7 +117,7 @@ def _value(text: str, *, as_list: bool) -> Any:
 
 def _is_list(sections: list[str], key: str) -> bool:
     lists = {"broker": {"listen"}, "upstreams": {"topics"}, "rights": _RIGHTS, "roles": _RIGHTS}
-    return bool(sections) and key in lists.get(sections[0], ())
+    return (not sections and key == "include") or (bool(sections) and key in lists.get(sections[0], ()))
 
 
 def _explain(details: ErrorDetails) -> str:

@@ -51,6 +51,8 @@ class Config(BaseModel):
     roles: dict[Name, RoleConfig] = {}
     ingest: IngestConfig = IngestConfig()
     contracts: dict[Name, ContractConfig] = {}
+    include: list[str] = []
+    """Files with more contracts and roles, relative to this one."""
 
     @model_validator(mode="after")
     def _roles_exist(self) -> Self:

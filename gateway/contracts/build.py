@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from pydantic_core import SchemaValidator
 
-from gateway.contracts.codecs import CODECS
-from gateway.contracts.config import family_and_version, version_order
+from gateway.contracts.codecs import decoder_of
+from gateway.contracts.config import family_and_version, value_of_codec, version_order
 from gateway.contracts.contracts import Contract, Contracts
-from gateway.contracts.fields import model_of, schema_of
+from gateway.contracts.fields import annotation_of, model_of, schema_of, value_schema_of
+from gateway.contracts.model_shape import ModelShape, find_model
 from gateway.contracts.pydantic_shape import PydanticShape
+from gateway.contracts.stamps import Stamper
 from gateway.errors import ConfigError
 from gateway.patterns import TopicPattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.contracts.config import ContractConfig
+    from gateway.contracts.config import ContractConfig, FieldConfig
     from gateway.contracts.contracts import WithoutContract
     from gateway.contracts.shape import Shape
 
@@ -55,20 +58,49 @@ def contract_of(name: str, config: ContractConfig) -> Contract:
     Raises:
         ContractError: see `build`.
     """
-    _, version = family_and_version(name, config.version)
+    stamper = None
+    if config.time_field is not None or config.sequence_field is not None:
+        stamper = Stamper(config.time_field, config.time_unit, config.sequence_field)
     return Contract(
-        name, version, TopicPattern(config.topic), config.policy, CODECS[config.codec], _shape_of(name, config)
+        name,
+        family_and_version(name, config.version)[1],
+        TopicPattern(config.topic),
+        config.policy,
+        decoder_of(config.codec),
+        _shape_of(name, config),
+        stamper,
     )
 
 
 def _shape_of(name: str, config: ContractConfig) -> Shape:
-    fields = config.fields or {}
-    schema: Any = model_of(fields, config.extra, name).__pydantic_core_schema__
+    if config.fields is not None:
+        return _shape_of_fields(config.fields, config.extra)
+    if config.schema_file is not None:
+        from gateway.contracts.schema_shape import SchemaShape, read_schema  # noqa: PLC0415 - 6 MB, only for who needs it
+
+        try:
+            return SchemaShape(read_schema(config.schema_file))
+        except ValueError as error:
+            raise ContractError(name, "schema_file", str(error), "Mend the JSON Schema.") from error
+    if config.model is not None:
+        try:
+            return ModelShape(find_model(config.model))
+        except ValueError as error:
+            raise ContractError(
+                name, "model", str(error), "Install it where the gateway is, or name its folder in PYTHONPATH."
+            ) from error
+    value = config.value or value_of_codec(config.codec)
+    judge = SchemaValidator(TypeAdapter(annotation_of(value)).core_schema)
+    return PydanticShape(judge, value_schema_of(value))
+
+
+def _shape_of_fields(fields: Mapping[str, FieldConfig], extra: str) -> Shape:
+    schema: Any = model_of(fields, extra).__pydantic_core_schema__
     # What is within the schema of a model judges its fields without making an instance, which takes a third longer.
     judge = (
         SchemaValidator(schema["schema"], schema["config"]) if schema["type"] == "model" else SchemaValidator(schema)
     )
-    return PydanticShape(judge, schema_of(fields, config.extra))
+    return PydanticShape(judge, schema_of(fields, extra))
 
 
 def _check_versions_differ(contracts: Mapping[str, Contract]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from gateway.contracts.shape import Reason, cut
+from gateway.contracts.shape import Reason, plain
+from gateway.contracts.stamps import Unfit
 from gateway.contracts.verdict import VALUE_CHARACTERS_MAX, Stamp, Violation
 from gateway.topics import FilterIndex
 
@@ -54,19 +55,28 @@ class Contract:
         """What a payload is, once it is decoded, as JSON Schema."""
         return self.shape.json_schema()
 
-    def reason(self, payload: bytes) -> Reason | None:
-        """What is wrong with a payload; None if it fulfils this contract."""
+    def examine(self, payload: bytes) -> Reason | tuple[int | None, int | None] | None:
+        """What is wrong with a payload; what it says of number and time if it fulfils this contract, None if nothing.
+
+        Slower than to try `decode` and `fulfil`, which refuse some payloads that are right.
+        """
         try:
             value = self.decode(payload)
         except REFUSALS:
-            return Reason("", "codec", cut(payload[: 2 * VALUE_CHARACTERS_MAX].decode(errors="backslashreplace")))
+            return Reason("", "codec", plain(payload[: 2 * VALUE_CHARACTERS_MAX].decode(errors="backslashreplace")))
         try:
             self.fulfil(value)
         except REFUSALS:
             reason = self.shape.reason(value)
             if reason is not None:
                 return reason
-        return None
+        if self.stamper is None:
+            return None
+        try:
+            stamp = self.stamper.read(value)
+        except Unfit as error:
+            return error.reason
+        return None if stamp == (None, None) else stamp
 
 
 class _Bound(NamedTuple):
@@ -104,9 +114,15 @@ class Contracts:
             try:
                 value = contract.decode(payload)
                 contract.fulfil(value)
+                stamper = contract.stamper
+                if stamper is None:
+                    return None
+                sequence, time_ns = stamper.read(value)
             except REFUSALS:
                 continue
-            return None
+            if sequence is None and time_ns is None:
+                return None
+            return Stamp(contract.name, bound.device, sequence, time_ns)
         return self._explain(bound, topic, payload)
 
     def stamp(self, topic: str, payload: bytes) -> Stamp | None:
@@ -124,13 +140,15 @@ class Contracts:
             if self._without_contract == "allow":
                 return None
             policy: Policy = "flag" if self._without_contract == "flag" else "reject"
-            return Violation("", "", "", "", "contract", cut(topic), policy)
+            return Violation("", "", "", "", "contract", plain(topic), policy)
         first: Violation | None = None
         for contract in bound.contracts:
-            reason = contract.reason(payload)
-            if reason is None:
+            found = contract.examine(payload)
+            if found is None:
                 return None
-            first = first or Violation(contract.name, contract.version, bound.device, *reason, contract.policy)
+            if not isinstance(found, Reason):
+                return Stamp(contract.name, bound.device, *found)
+            first = first or Violation(contract.name, contract.version, bound.device, *found, contract.policy)
         return first
 
     def _bind(self, topic: str) -> _Bound:

@@ -48,8 +48,11 @@ def _annotation_of(field: FieldConfig, name: str) -> Any:
             annotation = _limited(str, limits, _one_of(field.enum, str))
         case "boolean":
             annotation = Annotated[bool, Field(strict=True)]
+        case "bytes":
+            limits = Field(strict=True, min_length=field.length_min, max_length=field.length_max)
+            annotation = _limited(bytes, limits)
         case "time":
-            annotation = Annotated[str, Field(strict=True), AfterValidator(_is_time)]
+            annotation = Annotated[str, Field(strict=True), AfterValidator(_a_time)]
         case "array":
             items = Any if field.items is None else annotation_of(field.items, f"{name}_items")
             limits = Field(strict=True, min_length=field.items_min, max_length=field.items_max)
@@ -92,11 +95,18 @@ def _limited(kind: type, *parts: Any) -> Any:
     return annotation
 
 
-def _is_time(text: str) -> str:
+def is_time(text: str) -> bool:
+    """Whether it is a time as in RFC 3339."""
     try:
         rfc3339_ns(text)
-    except ValueError as error:
-        raise PydanticCustomError("time_type", "no time as in RFC 3339") from error
+    except ValueError:
+        return False
+    return True
+
+
+def _a_time(text: str) -> str:
+    if not is_time(text):
+        raise PydanticCustomError("time_type", "no time as in RFC 3339")
     return text
 
 
@@ -110,7 +120,10 @@ def _down(limit: float | None) -> int | None:
 
 def schema_of(fields: Mapping[str, FieldConfig], extra: str) -> dict[str, Any]:
     """JSON Schema (2020-12) of an object with these fields."""
-    schema: dict[str, Any] = {"type": "object", "properties": {key: _schema_of(each) for key, each in fields.items()}}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {key: value_schema_of(each) for key, each in fields.items()},
+    }
     if required := [key for key, each in fields.items() if each.required]:
         schema["required"] = required
     if extra == "forbid":
@@ -134,8 +147,11 @@ _KEYWORDS = {
 """Keys of the configuration, and what JSON Schema calls them."""
 
 
-def _schema_of(field: FieldConfig) -> dict[str, Any]:
+def value_schema_of(field: FieldConfig) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a value."""
     schema: dict[str, Any] = schema_of(field.fields or {}, field.extra) if field.type == "object" else {}
+    if field.type == "bytes":
+        return {"type": "string", "contentEncoding": "base64"} | _described(field)
     if field.type == "time":
         schema |= {"type": "string", "format": "date-time"}
     elif field.type not in ("any", "object"):
@@ -144,11 +160,13 @@ def _schema_of(field: FieldConfig) -> dict[str, Any]:
         if (value := getattr(field, key)) is not None:
             schema[keyword] = value
     if field.items is not None:
-        schema["items"] = _schema_of(field.items)
+        schema["items"] = value_schema_of(field.items)
     if field.nullable and "type" in schema:
         schema["type"] = [schema["type"], "null"]
         if "enum" in schema:
             schema["enum"] = [*schema["enum"], None]
-    if field.description:
-        schema["description"] = field.description
-    return schema
+    return schema | _described(field)
+
+
+def _described(field: FieldConfig) -> dict[str, Any]:
+    return {"description": field.description} if field.description else {}

@@ -24,6 +24,8 @@ _RULES = {
     "less_than": "max_exclusive",
     "string_too_short": "length_min",
     "string_too_long": "length_max",
+    "bytes_too_short": "length_min",
+    "bytes_too_long": "length_max",
     "string_pattern_mismatch": "pattern",
     "too_short": "items_min",
     "too_long": "items_max",
@@ -31,13 +33,14 @@ _RULES = {
     "int_from_float": "type",
     "value_error": "value",
 }
-"""What pydantic calls a rule, and what the configuration calls it. Any other that ends in `_type` is `type`."""
+"""What pydantic calls a rule, and what the configuration calls it. Any other that ends in `_type` or `_parsing` is
+`type`."""
 
 
 def rule_of(details: ErrorDetails) -> str:
     """The rule that was broken, by the name that the configuration has for it."""
     name = details["type"]
-    return _RULES.get(name) or ("type" if name.endswith("_type") else name)
+    return _RULES.get(name) or ("type" if name.endswith(("_type", "_parsing")) else name)
 
 
 def integral(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from gateway.contracts.verdict import VALUE_CHARACTERS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 
 class Reason(NamedTuple):
@@ -22,9 +22,12 @@ class Reason(NamedTuple):
 class Shape(Protocol):
     """What a decoded payload must be."""
 
-    fulfil: Callable[[Any], object]
-    """Returns, whatever it is, if the value is as it must be; else raises ValueError. The hot path. It may refuse what
-    `reason` then finds to be right, never the other way round."""
+    def fulfil(self, value: Any, /) -> object:
+        """Return, whatever it is, if the value is as it must be; else raise ValueError. The hot path.
+
+        It may refuse what `reason` then finds to be right, never the other way round.
+        """
+        ...
 
     def reason(self, value: Any) -> Reason | None:
         """What is wrong with a value that `fulfil` refused; None if it is right after all."""
@@ -37,7 +40,19 @@ class Shape(Protocol):
 
 def way(parts: Sequence[object]) -> str:
     """A field's place as it is told, `position.x` or `samples.3`."""
-    return _printable(".".join(str(part) for part in parts))
+    return plain(".".join(str(part) for part in parts))
+
+
+def found_at(value: Any, parts: Sequence[str | int]) -> Any:
+    """What stands at a place in a decoded payload; None if nothing does."""
+    for part in parts:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            return None
+    return value
 
 
 def told(value: object) -> str:
@@ -46,18 +61,17 @@ def told(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, default=_told_otherwise)
     except (ValueError, RecursionError):
         text = f"a {type(value).__name__}"
-    return cut(_printable(text))
+    return plain(text)
 
 
-def cut(text: str) -> str:
-    """The beginning of it, if it is longer than what is kept of a value."""
-    return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 1] + "…"
+def plain(text: str) -> str:
+    """The beginning of a text, with escapes for whatever no terminal and no database should see."""
+    if len(text) > VALUE_CHARACTERS_MAX:
+        text = text[: VALUE_CHARACTERS_MAX - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _told_otherwise(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else f"a {type(value).__name__}"
-
-
-def _printable(text: str) -> str:
-    """Without lone surrogates, which no file and no database takes."""
-    return text.encode(errors="backslashreplace").decode()

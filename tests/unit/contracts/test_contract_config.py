@@ -28,7 +28,15 @@ def message_of(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "contracts.temperature: there is no `fields`"),
+        ("", "contracts.temperature: what is a payload to be? Write fields, value, schema_file or model"),
+        ('fields = { t = "number" }\nvalue = "number"', "fields and value: a payload is told in one way"),
+        ('codec = "number"\nfields = { t = "number" }', 'codec "number" has no fields; write value = { ... }'),
+        ('codec = "number"\nvalue = "string"', 'value: codec "number" makes type number or integer, not string'),
+        ('codec = "xml"', "contracts.temperature.codec: Input should be 'json', 'number', 'text', 'cbor'"),
+        ('value = "number"\nextra = "forbid"', "extra belongs to fields; a JSON Schema or a model says it itself"),
+        ('fields = { t = "number" }\ntime_field = "at"', "time_field: fields has no 'at'; known are t"),
+        ('fields = { o = { type = "object", fields = { n = "integer" } } }\nsequence_field = "o.m"', "no 'o.m'"),
+        ('fields = { t = "number" }\ntime_unit = "min"', "time_unit: Input should be 's', 'ms', 'us' or 'ns'"),
         ('fields = { t = { type = "number", unit = "°C" } }', "fields.t.unit: '°C' is no UCUM code; write 'Cel'"),
         ('fields = { t = { type = "float" } }', "contracts.temperature.fields.t.type: Input should be 'number'"),
         ('fields = { t = { type = "number", minimum = 1 } }', "t.minimum: there is no such key; did you mean 'min'?"),
