@@ -3,18 +3,20 @@
 PYTHON ?= python3
 BENCH_ARGS ?=
 SESSIONS ?= 1000000
+GUIDED_ARGS ?=
 PAHO_TESTING ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 PLOTS := .venv-plots
 SUPPLY := .venv-supply
+FUZZ := .venv-fuzz
 BIN := $(VENV)/bin
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults fuzz paho run bench bench-all lint lock sbom audit clean
+.PHONY: help demo test test-faults fuzz fuzz-guided paho run bench bench-all lint lock sbom audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +33,9 @@ test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, 200 SIGK
 
 fuzz: $(STAMP) ## a million spoilt sessions against one gateway (SESSIONS=n: another number)
 	GATEWAY_FUZZ_SESSIONS=$(SESSIONS) $(BIN)/pytest tests/fuzz
+
+fuzz-guided: $(FUZZ)/.installed ## framing, CONNECT and configuration by atheris, a minute each (GUIDED_ARGS="--seconds n")
+	$(FUZZ)/bin/python -m tests.fuzz.guided $(GUIDED_ARGS)
 
 paho: $(STAMP) ## Eclipse Paho's suite (PAHO_TESTING=a checkout of eclipse-paho/paho.mqtt.testing)
 	$(BIN)/python tests/paho/run.py "$(PAHO_TESTING)"
@@ -71,7 +76,7 @@ audit: $(SUPPLY)/.installed ## look for known weaknesses of what requirements.lo
 	    echo "audit: the database of weaknesses cannot be reached from here, so nothing was looked for" >&2; fi; exit 1; }
 
 clean: ## remove the virtual environment, caches and build output, but no data
-	rm -rf $(VENV) $(PLOTS) $(SUPPLY) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PLOTS) $(SUPPLY) $(FUZZ) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . \( -path ./.git -o -path ./data \) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
@@ -96,4 +101,10 @@ $(PLOTS)/.installed: $(STAMP)
 $(SUPPLY)/.installed:
 	$(PYTHON) -m venv $(SUPPLY)
 	$(SUPPLY)/bin/pip install --quiet pip-tools==7.6.2 cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
+
+# Atheris has no wheel for every Python and machine, so nothing else needs it: `make test` replays what it found.
+$(FUZZ)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/pip install --quiet -c constraints.txt -e . atheris==3.0.0
 	@touch $@

@@ -23,6 +23,8 @@ COMMANDS = {  # and what makes each of them short
     "benchmarks.wear": "--quick",
     "benchmarks.retention": "--quick",
     "benchmarks.damage": "--quick",
+    "benchmarks.guarded": "--quick",
+    "benchmarks.hostile": "--quick",
     "benchmarks.connections --connections 2000": "--connections 200",
     "benchmarks.connections --connections 5000 --rate-per-device 0.1": "--connections 500 --seconds 5",
 }

@@ -49,9 +49,11 @@ def packet(first_byte: int, body: bytes) -> bytes:
     return bytes(head) + body
 
 
-def connect(client_id: str, *, clean_session: bool = True) -> bytes:
-    flags = 2 if clean_session else 0
-    return packet(0x10, string("MQTT") + struct.pack(">BBH", 4, flags, 600) + string(client_id))
+def connect(client_id: str, *, clean_session: bool = True, password: str = "") -> bytes:
+    """CONNECT; with a password also a login, under the client id."""
+    flags = (2 if clean_session else 0) | (0xC0 if password else 0)
+    login = string(client_id) + string(password) if password else b""
+    return packet(0x10, string("MQTT") + struct.pack(">BBH", 4, flags, 600) + string(client_id) + login)
 
 
 def subscribe(topic_filter: str, packet_id: int = 1, qos: int = 0) -> bytes:

@@ -43,6 +43,7 @@ class Settings:
     window: int  # in flight of each device; with a rate there is no limit
     rate: float  # events a second of all devices, by the clock and not by the acknowledgements; 0: by the window
     stall_s: float
+    password: str = ""  # devices log in with it, each under its client id; empty: without a login
 
 
 class Device:
@@ -57,7 +58,7 @@ class Device:
         self._wake = 1
         self.socket = socket.create_connection(("127.0.0.1", settings.port), timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(connect(f"bench-{number:02d}"))
+        self.socket.sendall(connect(f"bench-{number:02d}", password=settings.password))
         answer = self.socket.recv(4)
         if answer != b"\x20\x02\x00\x00":
             raise ProtocolError(f"CONNECT was answered with {answer.hex() or 'a closed connection'}")

@@ -20,11 +20,11 @@ clock_wait_s = 0
 
 [broker]
 listen = ["mqtt://127.0.0.1:{port}"]
-allow_anonymous = true
 subscriber_queue_events_max = 100000000
 subscriber_queue_bytes_max = 10000000000
 subscriber_inflight_max = 65535
 subscribers_bytes_max = 10000000000
+{broker}
 
 [log]
 {log}
@@ -35,6 +35,7 @@ url = "mqtt://127.0.0.1:{upstream_port}"
 backoff_initial_s = 0.2
 backoff_max_s = 1
 version = "{mqtt_version}"
+{sections}
 """
 
 MOSQUITTO = """\
@@ -83,8 +84,13 @@ def start_gateway(
     *,
     log: dict[str, float] | None = None,
     env: dict[str, str] | None = None,
+    broker: str = "allow_anonymous = true",
+    sections: str = "",
 ) -> Server:
-    """The gateway of this virtual environment, with its data in `folder`; `log` are settings of that section."""
+    """The gateway of this virtual environment, with its data in `folder`.
+
+    `log` are settings of that section, `broker` lines of that one, `sections` come behind all others.
+    """
     script = Path(sys.executable).with_name("gateway")
     if not script.exists():
         raise BenchmarkError(f"no console script {script.name} beside {sys.executable}: pip install -e .")
@@ -92,7 +98,15 @@ def start_gateway(
     config = folder / "gateway.toml"
     section = "\n".join(f"{key} = {value}" for key, value in (log or {}).items())
     config.write_text(
-        GATEWAY.format(folder=folder, port=port, upstream_port=upstream_port, mqtt_version=mqtt_version, log=section)
+        GATEWAY.format(
+            folder=folder,
+            port=port,
+            upstream_port=upstream_port,
+            mqtt_version=mqtt_version,
+            log=section,
+            broker=broker,
+            sections=sections,
+        )
     )
     return Server("gateway", [str(script), "run", "--config", str(config)], port, folder / "gateway.log", env)
 

@@ -32,6 +32,8 @@ class Trial:
         self.data = folder / "data"  # where the gateway keeps events; the other system keeps none
         self.lost = self.repeated = 0
         self._next = 0
+        self.password = ""
+        """What its devices log in with."""
 
     def take(self, count: int) -> range:
         """Fresh event numbers."""
@@ -48,6 +50,7 @@ class Trial:
             "window": window,
             "rate": rate,
             "stall_s": STALL_S,
+            "password": self.password,
         }
         worker = Worker("benchmarks.load", settings)
         worker.answer(30)

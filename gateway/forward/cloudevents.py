@@ -12,10 +12,13 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from gateway.contracts.contracts import NO_CONTRACTS
 from gateway.event import FLAGGED
-from gateway.forward.content import is_json, media_type, names_json
+from gateway.forward.content import JSON, is_json, media_type, names_json
+from gateway.forward.described import Descriptions
 from gateway.forward.envelope import NOTHING, RECEIVE_TIME, RESERVED, time_text
 from gateway.forward.topic_map import AS_IT_CAME
 from gateway.properties import beside
@@ -23,14 +26,13 @@ from gateway.properties import beside
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.contracts.contracts import Contracts
     from gateway.event import Event
     from gateway.forward.envelope import Marks, TrueTime
     from gateway.forward.topic_map import TopicMap
     from gateway.properties import Beside
 
 STRUCTURED_TYPE = "application/cloudevents+json"
-DEFAULT_TYPE = "gateway.message"
-"""Of events from topics without a contract."""
 SEQUENCE_DIGITS = 20
 """Enough for every `seq`, so that text sorts as numbers do."""
 
@@ -41,6 +43,7 @@ _OURS = RESERVED | {
 }
 _NONCHARACTERS = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
 _FORBIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_NONCHARACTERS}]")
+_HEAD = b'{"specversion":"1.0","id":"%b%d","time":"%b","recordedtime":"%b","sequence":"%020d"'
 _FACES_MAX = 4096
 """Topics and devices that are remembered; beyond it all are forgotten at once, which costs little and is bounded."""
 
@@ -54,6 +57,7 @@ class CloudEvents:
         true_time: tells the time of receipt of an event.
         marks: names and values that go beside every event.
         topics: where events go.
+        contracts: what payloads fulfil; names the types of events.
         is_binary: whether attributes go beside the payload, where the protocol has room for them.
     """
 
@@ -65,6 +69,7 @@ class CloudEvents:
         true_time: TrueTime = RECEIVE_TIME,
         marks: Marks = (),
         topics: TopicMap = AS_IT_CAME,
+        contracts: Contracts = NO_CONTRACTS,
         is_binary: bool = True,
     ) -> None:
         self.source = f"urn:gateway:{gateway_id}"
@@ -74,31 +79,34 @@ class CloudEvents:
         self.marks = tuple(marks)
         self.topics = topics
         self.is_binary = is_binary
+        self.describe = Descriptions(contracts).of
+        """Tells type and device's time by topic and payload."""
         self._taken = _OURS.union(name for name, _ in marks)
-        self._faces: dict[tuple[str, str, str], bytes] = {}
-        """What `structured` says of a topic, a device and a clock quality."""
+        self._faces: dict[tuple[str, str, str, str], bytes] = {}
+        """What `structured` says of a topic, a device, a clock quality and a type."""
         self._id = json.dumps(self.id_prefix)[1:-1].encode()
 
     def attributes(self, event: Event) -> list[tuple[str, str]]:
         """All attributes but `datacontenttype`, in the order they are sent."""
         true_ns, quality = self.true_time.of(event)
+        type_, own_ns = self.describe(event.topic, event.payload)
         return [
             ("specversion", "1.0"),
             ("id", f"{self.id_prefix}{event.seq}"),
-            ("time", time_text(true_ns)),
+            ("time", time_text(true_ns if own_ns is None else own_ns)),
             ("recordedtime", time_text(true_ns)),
             ("sequence", f"{event.seq:0{SEQUENCE_DIGITS}}"),
-            *self.shared(event.topic, event.client_id, quality),
+            *self.shared(event.topic, event.client_id, quality, type_),
             *self.of_event(event, came_with(event)),
         ]
 
-    def shared(self, topic: str, client_id: str, quality: str) -> list[tuple[str, str]]:
-        """Attributes that all events of a device with a topic have in common; no subject if the device has no name."""
+    def shared(self, topic: str, client_id: str, quality: str, type_: str) -> list[tuple[str, str]]:
+        """Attributes that many events of a device with a topic share; no subject if the device has no name."""
         device = _allowed(client_id)
         named = [("subject", device), ("partitionkey", device)] if device else []
         return [
             ("source", self.source),
-            ("type", DEFAULT_TYPE),
+            ("type", type_),
             *named,
             ("clockquality", quality),
             ("topic", _allowed(topic)),
@@ -120,23 +128,22 @@ class CloudEvents:
     def structured(self, event: Event) -> bytes:
         """The event as one JSON document; its payload as `data` if it is JSON, as it came, else as `data_base64`."""
         true_ns, quality = self.true_time.of(event)
+        type_, own_ns = self.describe(event.topic, event.payload)
         brought = came_with(event)
-        time = time_text(true_ns).encode()
-        head = b'{"specversion":"1.0","id":"%b%d","time":"%b","recordedtime":"%b","sequence":"%020d"' % (
-            *(self._id, event.seq),
-            *(time, time),
-            event.seq,
-        )
-        face = self._faces.get((event.topic, event.client_id, quality)) or self._look_at(event, quality)
-        own = _members(self.of_event(event, brought))
+        received = time_text(true_ns).encode()
+        time = received if own_ns is None else time_text(own_ns).encode()
+        seq = event.seq
+        head = _HEAD % (self._id, seq, time, received, seq)
+        key = event.topic, event.client_id, quality, type_
+        face = self._faces.get(key) or self._look_at(*key)
+        own = _members(self.of_event(event, brought)) if event.verdict or brought.user else b""
         return b"".join((head, face, own, *_data(event.payload, brought.content_type), b"}"))
 
-    def _look_at(self, event: Event, quality: str) -> bytes:
+    def _look_at(self, topic: str, client_id: str, quality: str, type_: str) -> bytes:
         if len(self._faces) >= _FACES_MAX:
             self._faces.clear()
-        face = self._faces[event.topic, event.client_id, quality] = _members(
-            self.shared(event.topic, event.client_id, quality)
-        )
+        face = _members(self.shared(topic, client_id, quality, type_))
+        self._faces[topic, client_id, quality, type_] = face
         return face
 
 
@@ -148,12 +155,18 @@ def came_with(event: Event) -> Beside:
 def _data(payload: bytes, declared: str) -> tuple[bytes, ...]:
     """The members of a document that hold the payload (JSON format, section 3.1)."""
     content_type = media_type(payload, declared)
-    described = _members([("datacontenttype", content_type)]) if content_type else b""
+    described = _described(content_type)
     if not payload:
         return (described,)
-    if names_json(content_type) and (content_type != declared or is_json(payload)):
+    if (content_type == JSON and not declared) or (names_json(content_type) and is_json(payload)):
         return described, b',"data":', payload
     return described, b',"data_base64":"', b64encode(payload), b'"'
+
+
+@lru_cache(maxsize=256)
+def _described(content_type: str) -> bytes:
+    """The member that tells the type of the payload; nothing if it is empty."""
+    return _members([("datacontenttype", content_type)]) if content_type else b""
 
 
 def _members(attributes: Iterable[tuple[str, str]]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.client_tls import ClientTls
+from gateway.contracts.contracts import NO_CONTRACTS
 from gateway.forward.cloudevents import CloudEvents
 from gateway.forward.envelope import RECEIVE_TIME, RawEnvelope
 from gateway.forward.topic_map import TopicMap
@@ -15,6 +16,7 @@ from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
 
 if TYPE_CHECKING:
     from gateway.certificates import Certificate
+    from gateway.contracts.contracts import Contracts
     from gateway.forward.envelope import Marks, TrueTime
     from gateway.forward.upstream import Upstream
 
@@ -29,7 +31,7 @@ def build(
     gateway_id: str,
     log_id: str,
     true_time: TrueTime = RECEIVE_TIME,
-    contracts: object = None,  # noqa: ARG001 - for the envelope that asks for the device's own time
+    contracts: Contracts | None = None,
     marks: Marks = (),
     suffix: str = "",
 ) -> Upstream:
@@ -56,6 +58,7 @@ def build(
             true_time=true_time,
             marks=marks,
             topics=topics,
+            contracts=NO_CONTRACTS if contracts is None else contracts,
             is_binary=config.cloudevents_mode != "structured",
         )
     match config:

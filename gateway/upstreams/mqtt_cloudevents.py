@@ -36,7 +36,7 @@ _TIMES_BYTES = sum(len(property_name(name)) + 2 + TIME_BYTES for name in ("time"
 
 
 class _Face(NamedTuple):
-    """What all events with one topic, device, clock quality, media type and length of the seq have in common."""
+    """What all events with one topic, device, clock quality, type, media type and length of the seq have in common."""
 
     topic: bytes
     """Topic Name, as it is sent."""
@@ -59,12 +59,14 @@ class BinaryPublisher:
         self._envelope = envelope
         self._true_time = envelope.true_time.of
         self._id_prefix = envelope.id_prefix.encode()
-        self._faces: dict[tuple[str, str, str, str], _Face] = {}
-        """By topic, device, clock quality and media type, all for as many digits of the seq as the last one had."""
+        self._describe = envelope.describe
+        self._faces: dict[tuple[str, str, str, str, str], _Face] = {}
+        """By topic, device, clock quality, type and media type, all for as many digits of the seq as the last one
+        had."""
         self._digits = 0
         self._time_ns = -1
-        self._times = b""
-        """The properties `time` and `recordedtime` of `_time_ns`, and the beginning of `sequence`."""
+        self._time = self._received = b""
+        """The property `time` of `_time_ns`; the property `recordedtime`, and the beginning of `sequence`."""
 
     def write(self, event: Event, packet_id: int, *, retain: bool) -> bytes:
         """One packet.
@@ -75,15 +77,19 @@ class BinaryPublisher:
         true_ns, quality = self._true_time(event)
         if true_ns != self._time_ns:
             self._note_time(true_ns)
+        time = self._time
         seq, _, _, _, client_id, topic, _, _, payload, _, properties, verdict = event
         digits = b"%d" % seq
         if len(digits) != self._digits:
             self._digits = len(digits)
             self._faces.clear()
+        type_, own_ns = self._describe(topic, payload)
+        if own_ns is not None:
+            time = time_property("time", own_ns)
         if properties is not None or verdict:
-            return self._write_own(event, packet_id, quality, retain=retain)
+            return self._write_own(event, packet_id, time, (quality, type_), retain=retain)
         content_type = media_type(payload)
-        key = topic, client_id, quality, content_type
+        key = topic, client_id, quality, type_, content_type
         topic_bytes, before_seq, after_sequence, bytes_ = self._faces.get(key) or self._look_at(*key)
         return b"".join(
             (
@@ -92,14 +98,17 @@ class BinaryPublisher:
                 packet_id.to_bytes(2, "big"),
                 before_seq,
                 digits,
-                self._times,
+                time,
+                self._received,
                 b"%020d" % seq,
                 after_sequence,
                 payload,
             )
         )
 
-    def _write_own(self, event: Event, packet_id: int, quality: str, *, retain: bool) -> bytes:
+    def _write_own(
+        self, event: Event, packet_id: int, time: bytes, quality_and_type: tuple[str, str], *, retain: bool
+    ) -> bytes:
         """A packet of an event that has attributes of its own, which no other shares."""
         brought = came_with(event)
         envelope = self._envelope
@@ -107,35 +116,36 @@ class BinaryPublisher:
             content_type_property(media_type(event.payload, brought.content_type)),
             self._before_seq(),
             b"%d" % event.seq,
-            self._times,
+            time,
+            self._received,
             b"%020d" % event.seq,
-            write_user(envelope.shared(event.topic, event.client_id, quality)),
+            write_user(envelope.shared(event.topic, event.client_id, *quality_and_type)),
             write_user(envelope.of_event(event, brought)),
         )
         topic = topic_name(envelope.topics.of(event.topic))
         return write_publish(topic, packet_id, b"".join(parts), event.payload, retain=retain)
 
     def _note_time(self, true_ns: int) -> None:
-        self._times = time_property("time", true_ns) + time_property("recordedtime", true_ns) + _SEQUENCE
-        self._time_ns = true_ns
+        self._time, self._time_ns = time_property("time", true_ns), true_ns
+        self._received = time_property("recordedtime", true_ns) + _SEQUENCE
 
     def _before_seq(self) -> bytes:
         id_bytes = len(self._id_prefix) + self._digits
         return _VERSION + property_name("id") + id_bytes.to_bytes(2, "big") + self._id_prefix
 
-    def _look_at(self, topic: str, client_id: str, quality: str, content_type: str) -> _Face:
+    def _look_at(self, topic: str, client_id: str, quality: str, type_: str, content_type: str) -> _Face:
         if len(self._faces) >= _FACES_MAX:
             self._faces.clear()
         topic_bytes = topic_name(self._envelope.topics.of(topic))
         before_seq = content_type_property(content_type) + self._before_seq()
-        after_sequence = write_user(self._envelope.shared(topic, client_id, quality))
+        after_sequence = write_user(self._envelope.shared(topic, client_id, quality, type_))
         properties_bytes = (
             len(before_seq) + self._digits + _TIMES_BYTES + len(_SEQUENCE) + SEQUENCE_DIGITS + len(after_sequence)
         )
         length = write_length(properties_bytes)
         bytes_ = len(topic_bytes) + 2 + len(length) + properties_bytes
         face = _Face(topic_bytes, length + before_seq, after_sequence, bytes_)
-        self._faces[topic, client_id, quality, content_type] = face
+        self._faces[topic, client_id, quality, type_, content_type] = face
         return face
 
 

@@ -18,6 +18,10 @@ def test_connect_is_mqtt_3_1_1_with_a_clean_session_unless_told_otherwise():
     assert frames.connect("ab", clean_session=False)[9] == 0
 
 
+def test_a_login_is_the_client_id_and_a_password():
+    assert frames.connect("ab", password="cd") == bytes.fromhex("101600044d51545404c2025800026162000261620002 6364")
+
+
 def test_remaining_length_grows_to_two_bytes_at_128():
     assert frames.packet(0x30, bytes(127))[:2] == b"\x30\x7f"
     assert frames.packet(0x30, bytes(128))[:3] == b"\x30\x80\x01"
