@@ -55,6 +55,11 @@ class Ahead(NamedTuple):
         """Events beyond the cursor and outside of spans that lanes are done with."""
         return self.forwarded + self.quarantined + self.expired - sum(span.taken for span in self.spans)
 
+    @property
+    def furthest(self) -> int:
+        """The highest number that anything was done for; 0 if there is none."""
+        return max([0, *self.lanes, *(span.account.seq for span in self.spans)])
+
     def between(self, seq: int, last: int) -> Iterator[tuple[int, int]]:
         """The stretches after the cursor `seq` up to `last` that are in no span: first and last number of each."""
         ends = [seq, *(end for each in self.spans for end in (each.account.started, each.account.seq)), last]

@@ -209,5 +209,6 @@ def _state_faults(path: Path, head: int) -> list[str]:
     if found := fault(path, "cursors"):
         return [found]
     with closing(state.StateReader(path)) as reader:
-        ahead = {name: seq for name, seq in reader.cursors().items() if seq > head}
+        furthest = [*reader.cursors().items(), *((name, each.furthest) for name, each in reader.ahead().items())]
+        ahead = {name: seq for name, seq in furthest if seq > head}
     return [f"{path} is damaged: the cursor {seq} of {name} is ahead of the log" for name, seq in ahead.items()]

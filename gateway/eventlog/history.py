@@ -103,6 +103,7 @@ class History:
             missing=losses.missing_in(rows),
             booked=losses.dropped_in(rows),
             configured=configured,
+            ahead=self._state.ahead(),
         )
 
     def status(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import ConfigError
-from gateway.eventlog import losses
+from gateway.eventlog import ahead_rows, losses
 from gateway.eventlog.losses import Span
 from gateway.eventlog.mending import Mender, damaged_folder, runs
 from gateway.eventlog.reader import SegmentReader, last_of
@@ -91,7 +91,9 @@ def put_back(found: Opened, mender: Mender, path: Path, clock: Clock) -> PutBack
             losses.record_found(found.state.path, missing, f"put back from {path.name}", clock.wall_ns())
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    passed = [name for name, seq in found.state.cursors().items() if missing and seq >= missing[0].first]
+    passed = {name for name, seq in found.state.cursors().items() if missing and seq >= missing[0].first}
+    if missing:
+        passed.update(ahead_rows.step_back(found.state.path, missing[0].first - 1))
     return PutBack(path, _count(kept), _count(missing), sorted(passed))
 
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Anchor
 from gateway.errors import ConfigError
-from gateway.eventlog import losses, schema, sequences
-from gateway.eventlog.ahead import as_text, from_text
+from gateway.eventlog import ahead_rows, losses, schema, sequences
 from gateway.eventlog.books import Account
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
 from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, look_over, translated
@@ -41,7 +40,6 @@ _LOG_PAGES = 128
 """The write-ahead log is begun anew after so many pages, so that it leaves most of the reserve to the database."""
 _ACCOUNTS = f"SELECT {schema.ACCOUNT} FROM cursors"  # noqa: S608 - a constant
 _KEEP_ACCOUNT = f"INSERT OR REPLACE INTO cursors ({schema.ACCOUNT}, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-_VIEWS = "SELECT upstream, ahead FROM views"
 _ANCHORS = "SELECT boot_id, mono_ns, offset_ns, source, crc FROM anchors ORDER BY id"
 _BEGIN_SESSION = "INSERT OR REPLACE INTO sessions (client_id, subscriptions, owner) VALUES (?, '{}', ?)"
 _KEEP_SESSION = "UPDATE sessions SET subscriptions = ?, since = ? WHERE client_id = ?"
@@ -103,9 +101,6 @@ class State:
             kept is not None and kept != _checksum(accounts)
         ):
             raise Damaged(self.path, f"{self.path} is damaged: its cursors are not what was written")
-        kept = self.meta("views_crc")
-        if kept is not None and kept != schema.checksum_of_cursors(self._look(_VIEWS)):
-            raise Damaged(self.path, f"{self.path} is damaged: what is ahead of its cursors is not what was written")
         self.ahead()
         if any(type(number) is not int for row in self.losses() for number in (row.at_ns, *row[2:5], row.until_ns)):
             raise Damaged(self.path, f"{self.path} is damaged: its ledger is not what was written")
@@ -140,7 +135,7 @@ class State:
 
     def ahead(self) -> dict[str, Ahead]:
         """Per upstream, what is durably done ahead of its cursor."""
-        return _ahead(self._look(_VIEWS), self.path)
+        return ahead_rows.load(self._db, self.path)
 
     def cursors(self) -> dict[str, int]:
         """Per upstream, the last sequence number it is durably done with."""
@@ -187,10 +182,7 @@ class State:
             if counts is not None:
                 sequences.store(self._db, counts)
             marks = [("high_water", str(max(head, high_water))), ("cursors_crc", _checksum(self.accounts()))]
-            if ahead:
-                texts = [(name, as_text(each)) for name, each in ahead.items()]
-                self._db.executemany("INSERT OR REPLACE INTO views VALUES (?, ?)", texts)
-                marks.append(("views_crc", schema.checksum_of_cursors(self._look(_VIEWS))))
+            ahead_rows.keep(self._db, ahead or {})
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", marks)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -310,13 +302,6 @@ def _accounts(rows: Iterable[tuple[Any, ...]]) -> dict[str, Account]:
     return {row[0]: Account(*row[1:]) for row in rows}
 
 
-def _ahead(rows: Iterable[tuple[Any, ...]], path: Path) -> dict[str, Ahead]:
-    try:
-        return {name: from_text(text) for name, text in rows}
-    except (ValueError, TypeError) as error:
-        raise Damaged(path, f"{path} is damaged: {error}") from error
-
-
 def _checksum(accounts: Mapping[str, Account]) -> str:
     return schema.checksum_of_cursors((name, *account) for name, account in accounts.items())
 
@@ -360,10 +345,8 @@ class StateReader:
         return _accounts(self._look(_ACCOUNTS))
 
     def ahead(self) -> dict[str, Ahead]:
-        """Per upstream, what is durably done ahead of its cursor; none if the gateway that wrote it knew of no such."""
-        if not self._look("SELECT 1 FROM sqlite_master WHERE name = 'views'"):
-            return {}
-        return _ahead(self._look(_VIEWS), self.path)
+        """Per upstream, what is durably done ahead of its cursor."""
+        return ahead_rows.load(self._db, self.path)
 
     def losses(self) -> list[Loss]:
         """Every row of the loss ledger, oldest first."""

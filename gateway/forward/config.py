@@ -27,6 +27,10 @@ TopicFilter = Annotated[str, AfterValidator(_check_filter)]
 TopicRules = Annotated[dict[str, str], AfterValidator(_check_rules)]
 
 
+PRIORITIES_MAX = 8
+"""Of one upstream: each is a connection."""
+
+
 class UpstreamConfig(BaseModel):
     """Keys that every `[upstreams.<name>]` section knows; unknown keys are errors."""
 
@@ -53,6 +57,23 @@ class UpstreamConfig(BaseModel):
         description="binary: the payload as it came and the attributes beside it, the default where the protocol has "
         "room for them. structured: both in one JSON document.",
     )
+    catch_up: Literal["in_order", "live_first"] = Field(
+        default="in_order",
+        description="After an outage of more than batch_events_max events. in_order: everything in its order. "
+        "live_first: new events at once, and the backlog beside them, marked as historical.",
+    )
+    backlog_rate_max: int = Field(
+        default=0, ge=0, description="Events a second of the backlog, with live_first; 0 is no limit."
+    )
+    priorities: list[TopicFilter] = Field(
+        default=[],
+        max_length=PRIORITIES_MAX,
+        description="MQTT topic filters of events that go before all others, the first filter's first, each over a "
+        "connection of its own.",
+    )
+    time_to_live_s: float = Field(
+        default=0, ge=0, description="Events older than that when their turn comes are not sent; 0 is no limit."
+    )
     batch_events_max: int = Field(
         default=5000, ge=1, le=65_535, description="Events that are read from the log and handed over at a time."
     )
@@ -72,6 +93,14 @@ class UpstreamConfig(BaseModel):
     def _check_mode(self) -> UpstreamConfig:
         if self.cloudevents_mode is not None and self.envelope != "cloudevents":
             raise ValueError('cloudevents_mode is for CloudEvents only: write envelope = "cloudevents", or remove it')
+        return self
+
+    @model_validator(mode="after")
+    def _check_catch_up(self) -> UpstreamConfig:
+        if self.backlog_rate_max and self.catch_up != "live_first":
+            raise ValueError('backlog_rate_max is for catch_up = "live_first" only: write that too, or remove it')
+        if len(set(self.priorities)) < len(self.priorities):
+            raise ValueError("priorities has a topic filter twice: remove the later one, which no event reaches")
         return self
 
     @model_validator(mode="after")

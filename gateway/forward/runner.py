@@ -66,7 +66,9 @@ class Log(Protocol):
         """
         ...
 
-    def advance(self, upstream: str, seq: int, *, forwarded: int, filtered: int, quarantined: int) -> None:
+    def advance(
+        self, upstream: str, seq: int, *, forwarded: int, filtered: int, quarantined: int, expired: int, taken: int
+    ) -> None:
         """Move the cursor to `seq`; durable within the log's cursor interval, and never ahead of this call.
 
         The counts say what became of the events from the cursor before to `seq`; they become durable together with it.
@@ -102,6 +104,9 @@ class Forwarder:
         clock: its monotonic time stamps state changes.
         randomness: numbers from 0 to 1, for the jitter of waits.
         ready: awaited after each connect, before anything is sent.
+        selection: of what the view shows, which is sent; by default what the configured topics match.
+        is_too_old: asked of each event when its turn comes; one that is too old is not sent.
+        role: tells this connection to the upstream from others in the log.
     """
 
     def __init__(
@@ -114,6 +119,9 @@ class Forwarder:
         *,
         randomness: Callable[[], float] = random.random,
         ready: Callable[[], Awaitable[None]] | None = None,
+        selection: Selection | None = None,
+        is_too_old: Callable[[Event], bool] | None = None,
+        role: str = "main",
     ) -> None:
         self._name = name
         self._config = config
@@ -122,9 +130,15 @@ class Forwarder:
         self._clock = clock
         self._randomness = randomness
         self._ready = ready
-        self._selection = Selection(name, config.topics)
+        self._selection = selection or Selection(name, config.topics)
+        self._is_too_old = is_too_old
         self._status = ForwarderStatus(
-            name=name, kind=config.type, url=config.url, cursor=log.cursor(name), since_mono_ns=clock.mono_ns()
+            name=name,
+            kind=config.type,
+            url=config.url,
+            cursor=log.cursor(name),
+            role=role,
+            since_mono_ns=clock.mono_ns(),
         )
         self._ahead = ReadAhead(log, config.batch_events_max)
         self._window = Window(self._status.cursor)
@@ -168,6 +182,8 @@ class Forwarder:
         await self._open()
         if self._ready is not None:
             await self._ready()
+        if (cursor := self._log.cursor(self._name)) >= self._window.read_to:
+            self._window = Window(cursor)  # the log has moved it meanwhile over all that was read
         try:
             while True:
                 try:
@@ -201,8 +217,11 @@ class Forwarder:
             events = await self._ahead.read(read_to)
             if events:
                 wanted = self._selection.of(events)
-                held = self._selection.quarantined(events) if len(wanted) < len(events) else ()
-                window.add(events, wanted, held)
+                if len(wanted) == len(events):
+                    window.add(events, wanted)
+                else:
+                    held, of_lanes = self._selection.quarantined(events), self._selection.of_lanes(events)
+                    window.add(events, wanted, held, of_lanes)
                 self._settle()
             else:
                 # Waiting for what comes after `head`, and not after what was read last, keeps this loop from
@@ -230,7 +249,12 @@ class Forwarder:
             await asyncio.gather(beyond, return_exceptions=True)
 
     async def _send(self) -> None:
-        """Hand over what waits."""
+        """Hand over what waits, unless it is too old."""
+        if self._is_too_old is not None:
+            self._window.expire(self._config.batch_events_max, self._is_too_old)
+            if not self._window.waiting():
+                self._settle()
+                return
         async with self._delivering():
             await self._upstream.send(self._window.give(1 if self._probing else self._config.batch_events_max))
             if self._probing:
@@ -310,10 +334,13 @@ class Forwarder:
                 forwarded=passed.forwarded,
                 filtered=passed.filtered,
                 quarantined=passed.quarantined,
+                expired=passed.expired,
+                taken=passed.taken,
             )
         self._status.forwarded += passed.forwarded
         self._status.filtered += passed.filtered
         self._status.quarantined += passed.quarantined
+        self._status.expired += passed.expired
         if count:
             self._progressed_s = asyncio.get_running_loop().time()
             self._status.acknowledged_mono_ns = self._clock.mono_ns()
@@ -361,6 +388,7 @@ class Forwarder:
             "upstream state changed",
             extra={
                 "upstream": self._name,
+                "role": self._status.role,
                 "state": state,
                 "reason": reason,
                 "cursor": self._log.cursor(self._name),

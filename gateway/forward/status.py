@@ -19,6 +19,8 @@ class ForwarderStatus:
     url: str
     cursor: int
     """Every event up to this seq is taken, quarantined or filtered."""
+    role: str = "main"
+    """`main`, `backlog`, or the topic filter of a priority."""
     state: State = "connecting"
     reason: str = ""
     """What the last error said; empty once events go through again."""
@@ -29,5 +31,6 @@ class ForwarderStatus:
     forwarded: int = field(default=0, metadata={"description": "events the upstream has taken"})
     filtered: int = field(default=0, metadata={"description": "events not meant for the upstream"})
     quarantined: int = field(default=0, metadata={"description": "events the upstream can never take"})
+    expired: int = field(default=0, metadata={"description": "events that were too old when their turn came"})
     reconnects: int = field(default=0, metadata={"description": "connections made after the first"})
     stalls: int = field(default=0, metadata={"description": "connections dropped because nothing was acknowledged"})

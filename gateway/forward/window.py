@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from gateway.event import Event
 
@@ -25,6 +25,10 @@ class Passed(NamedTuple):
     forwarded: int
     filtered: int
     quarantined: int
+    expired: int = 0
+    """Too old when their turn came."""
+    taken: int = 0
+    """Done by a lane (see `selection`)."""
 
 
 class Window:
@@ -40,21 +44,33 @@ class Window:
         """Seqs of events that were read and are not for this upstream."""
         self._held: list[int] = []
         """Seqs of events that would be for it, and are quarantined."""
+        self._of_lanes: list[int] = []
+        """Seqs of events that are for it, and that lanes have sent."""
+        self._expired: list[int] = []
+        """Seqs of events that were too old when their turn came."""
 
     def waiting(self) -> bool:
         """Whether a wanted event has not been given out."""
         return len(self._wanted) > self.under_way
 
-    def add(self, read: Sequence[Event], wanted: Sequence[Event], held: Sequence[int] = ()) -> None:
+    def add(
+        self,
+        read: Sequence[Event],
+        wanted: Sequence[Event],
+        held: Sequence[int] = (),
+        of_lanes: Sequence[int] = (),
+    ) -> None:
         """Take in `read`, which follows on `read_to` and is not empty.
 
         Args:
             read: the next events.
             wanted: those of it to be given out.
             held: seqs of those of it that would be, and are quarantined.
+            of_lanes: seqs of those of it that would be, and that lanes have sent.
         """
         if len(wanted) < len(read):
-            seqs = {event.seq for event in wanted}.union(held)
+            seqs = {event.seq for event in wanted}.union(held, of_lanes)
+            self._of_lanes += of_lanes
             self._unwanted += [event.seq for event in read if event.seq not in seqs]
             self._held += held
         self._wanted += wanted
@@ -65,6 +81,16 @@ class Window:
         given = self._wanted[self.under_way : self.under_way + events_max]
         self.under_way += len(given)
         return given
+
+    def expire(self, events_max: int, is_too_old: Callable[[Event], bool]) -> None:
+        """Leave out those of the next wanted events that are too old."""
+        following = self._wanted[self.under_way : self.under_way + events_max]
+        left = [event for event in following if not is_too_old(event)]
+        if len(left) < len(following):
+            self._wanted[self.under_way : self.under_way + events_max] = left
+            fresh = {event.seq for event in left}
+            self._expired += [event.seq for event in following if event.seq not in fresh]
+            self._expired.sort()  # what was given before and is given again may be older than what is here already
 
     def take_back(self) -> None:
         """Nothing is under way any more: what is not settled is given again, in order."""
@@ -84,9 +110,10 @@ class Window:
         self.under_way -= count
         seq = self._wanted[0].seq - 1 if self._wanted else self.read_to
         filtered, held = _take(self._unwanted, seq, cursor), _take(self._held, seq, cursor)
+        expired, taken = _take(self._expired, seq, cursor), _take(self._of_lanes, seq, cursor)
         settled = count - bisect_right(done, cursor, key=_seq)
         quarantined = sum(one > cursor for one in refused)
-        return Passed(seq, settled - quarantined, filtered, quarantined + held)
+        return Passed(seq, settled - quarantined, filtered, quarantined + held, expired, taken)
 
 
 def _take(seqs: list[int], to_seq: int, cursor: int) -> int:

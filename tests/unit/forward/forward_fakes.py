@@ -60,7 +60,8 @@ class MemoryLog:
         self.cursors[upstream] = seq
         for what, count in counts.items():
             assert count >= 0
-            self.booked[what] += count
+            if count or what in self.booked:
+                self.booked[what] = self.booked.get(what, 0) + count
 
     async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
         await asyncio.sleep(0)
