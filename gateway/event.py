@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOCAL = ""
 """Origin of an event that a device on this site published."""
@@ -40,3 +44,7 @@ class Event(NamedTuple):
     """MQTT 5 properties as they came on the wire (length prefix excluded); None for MQTT 3.1.1."""
     verdict: int = ACCEPTED
     """What its contract said when it came."""
+
+
+new_event: Callable[[tuple[Any, ...]], Event] = partial(tuple.__new__, Event)
+"""An event of a tuple of all its fields: a third of the time of calling the class, and no field is checked."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.broker import packets
 from gateway.broker.limits import Pace, over_long
 from gateway.broker.link import Link
+from gateway.broker.plain import NO_RUN, PlainRun
 from gateway.broker.rights import NOBODY, Identity
 from gateway.errors import ProtocolViolation
 
@@ -82,6 +83,7 @@ class Connection(Link):
         "_now",
         "_pace",
         "_policy",
+        "_run",
         "_taken",
         "_topics",
         "_waits_for_reader",
@@ -115,6 +117,7 @@ class Connection(Link):
         self._waits_for_room = False
         self._waits_for_reader = False
         self._topics: dict[bytes, str] = {}
+        self._run = NO_RUN
         self._taken: list[int] = []
         """Packet ids the client has acknowledged with PUBACK in the bytes at hand."""
         self._completed: list[int] = []
@@ -188,6 +191,8 @@ class Connection(Link):
             self.rights = self._policy.of(Identity(client_id))
         if self._config.publish_rate_max:
             self._pace = Pace(self._config.publish_rate_max, self._now)
+        else:
+            self._run = PlainRun(client_id, self._topics, self._ingest.append, self._config.packet_bytes_max)
         self._held = False
         self._go_on()
 
@@ -240,6 +245,7 @@ class Connection(Link):
                     if self._pace is not None and self._is_too_fast(self._pace):
                         break
                     receipts += self._publish(stamp, flags, data, start, end)
+                    end = self._run.take(stamp, data, end, look_at, receipts)
                 elif kind == packets.PUBREL and self.connect is not None:
                     receipts += self._release(data[start:end])
                 else:
@@ -316,7 +322,7 @@ class Connection(Link):
             self._held = True
             self._front.connecting(self, packets.read_connect(body))
         elif kind == packets.PINGREQ:
-            _expect_empty(body)
+            packets.expect_empty(body)
             self.send(packets.PINGRESP_PACKET)
         elif kind == packets.PUBACK:
             self._taken.append(packets.read_packet_id(body))
@@ -357,7 +363,7 @@ class Connection(Link):
         elif kind == packets.UNSUBSCRIBE:
             packets.read_unsubscribe(body)
         else:
-            _expect_empty(body)
+            packets.expect_empty(body)
             self.left_cleanly = True
             self.close("disconnected by the client")
             return
@@ -391,8 +397,3 @@ class Connection(Link):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
-
-
-def _expect_empty(body: bytes) -> None:
-    if body:
-        raise ProtocolViolation("a packet without fields has a body")

@@ -106,6 +106,16 @@ def read_packet_id(body: bytes) -> int:
     return _not_zero(int.from_bytes(body))
 
 
+def expect_empty(body: bytes) -> None:
+    """The body of PINGREQ and DISCONNECT.
+
+    Raises:
+        ProtocolViolation: there is one.
+    """
+    if body:
+        raise ProtocolViolation("a packet without fields has a body")
+
+
 def read_subscribe(body: bytes) -> list[tuple[str, int]]:
     """Filters and QoS of a SUBSCRIBE.
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
-from gateway.event import ACCEPTED, LOCAL, Event
+from gateway.event import ACCEPTED, LOCAL, new_event
 from gateway.eventlog.batch import Batch, InboundMark, Release
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class GroupCommit:
         """
         self._writer = writer
         self._config = config
+        self._batch_events_max = config.batch_events_max
+        self._batch_bytes_max = config.batch_bytes_max
         self._boot_id = boot_id
         self._on_durable = on_durable
         self.thread = ThreadPoolExecutor(1, "log-writer")
@@ -100,26 +102,14 @@ class GroupCommit:
         seq = self._next_seq
         self._next_seq = seq + 1
         batch = self._batch
-        if len(batch.events) >= self._config.batch_events_max or batch.bytes_ >= self._config.batch_bytes_max:
+        events = batch.events
+        if len(events) >= self._batch_events_max or batch.bytes_ >= self._batch_bytes_max:
             # Not sooner: what is marked or asked for after an event belongs into the transaction of that event.
             self._queue.append(batch)
             batch = self._batch = Batch()
-        batch.events.append(
-            Event(
-                seq,
-                received_ns,
-                mono_ns,
-                self._boot_id,
-                client_id,
-                topic,
-                qos,
-                retain,
-                payload,
-                origin,
-                properties,
-                verdict,
-            )
-        )
+            events = batch.events
+        named = client_id, topic, qos, retain, payload, origin, properties, verdict
+        events.append(new_event((seq, received_ns, mono_ns, self._boot_id, *named)))
         size = len(payload) + len(topic)
         if properties:
             size += len(properties)

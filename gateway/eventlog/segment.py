@@ -1,9 +1,10 @@
 """One segment of the log: an SQLite file that events are appended to until it is full.
 
 Design in numbers: WAL and `synchronous=FULL`, so one fsync makes a transaction durable and none is acknowledged
-before it. Rows go in by statements of up to 500 rows: sqlite3 gives the interpreter lock away once a statement, not
-once a row, so the event loop and this thread do not wait for each other. Topics and clients are interned per segment;
-the caches of their ids hold 10,000 names and are emptied when full.
+before it. Rows go in by statements of up to 512 rows: sqlite3 gives the interpreter lock away once a statement, not
+once a row, so the event loop and this thread do not wait for each other. Only integers, text and bytearrays are bound:
+for anything else, None and bytes too, sqlite3 looks for an adapter, which costs more than the row. Topics and clients
+are interned per segment; the caches of their ids hold 10,000 names and are emptied when full.
 
 A segment whose write failed is never written again: the caller closes it and begins the next one at the first
 sequence number that is not known to be durable. Readers take a segment's rows only up to where the next one begins.
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.eventlog.batch import Batch, InboundMark
     from gateway.eventlog.notes import Notes
 
-_ROWS_PER_STATEMENT = (500, 100, 20, 4, 1)
+_ROWS_PER_STATEMENT = tuple(2**power for power in range(9, -1, -1))
 _INTERNED_NAMES_MAX = 10_000
 _BUSY_TIMEOUT_S = 5.0
 
@@ -332,6 +333,7 @@ class Segment:
         first, pack = events[0], checksum.pack
         boot_id, boot = self._boot(first)
         values: list[object] = [first.seq, boot_id]
+        is_plain = True
         for (
             seq, received_ns, mono_ns, _, client_name, topic_name, qos, retain, payload, origin, properties, verdict
         ) in events:  # fmt: skip
@@ -341,8 +343,11 @@ class Segment:
             crc = crc32(pack(seq, received_ns, mono_ns, boot, client, topic, flags) + payload)
             if origin or properties is not None:
                 crc = checksum.with_rest(crc, origin, properties)
-            values += (received_ns, mono_ns, client_id, topic_id, flags, origin or None, properties, payload, crc)
-        self._db.execute(_INSERT[len(events)], values)
+                is_plain = False
+            values += (received_ns, mono_ns, client_id, topic_id, flags, bytearray(payload), crc)
+        if not is_plain:
+            values += [value for event in events for value in (event.origin or None, event.properties)]
+        self._db.execute((_INSERT_PLAIN if is_plain else _INSERT)[len(events)], values)
 
     def _intern(self, table: str, known: dict[str, tuple[int, int]], name: str) -> tuple[int, int]:
         """Id and checksum of a name."""
@@ -374,13 +379,21 @@ class Segment:
                 self._db.execute("DELETE FROM inbound WHERE client_id = ?", (client_id,))
 
 
-def _insert_statement(rows: int) -> str:
-    """One INSERT of many rows: parameter 1 is the first seq, 2 the boot, then nine values a row."""
+def _insert_statement(rows: int, *, plain: bool) -> str:
+    """One INSERT of many rows.
+
+    Parameter 1 is the first seq, 2 the boot; then seven values a row, and unless they are `plain` two more of each row
+    behind them: origin and properties.
+    """
     values = []
     for row in range(rows):
-        at = 3 + 9 * row
-        values.append(f"(?1+{row},?{at},?{at + 1},?2," + ",".join(f"?{at + n}" for n in range(2, 9)) + ")")
+        at, rest_at = 3 + 7 * row, 3 + 7 * rows + 2 * row
+        rest = "NULL,NULL" if plain else f"?{rest_at},?{rest_at + 1}"
+        ids = f"?1+{row},?{at},?{at + 1},?2,?{at + 2},?{at + 3},?{at + 4}"
+        values.append(f"({ids},{rest},?{at + 5},?{at + 6})")
     return "INSERT INTO events VALUES " + ",".join(values)  # noqa: S608 - parameters only
 
 
-_INSERT = {rows: _insert_statement(rows) for rows in _ROWS_PER_STATEMENT}
+_INSERT_PLAIN = {rows: _insert_statement(rows, plain=True) for rows in _ROWS_PER_STATEMENT}
+"""For events without origin and properties."""
+_INSERT = {rows: _insert_statement(rows, plain=False) for rows in _ROWS_PER_STATEMENT}

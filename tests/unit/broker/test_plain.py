@@ -1,0 +1,92 @@
+"""Runs of plain messages are taken in as every other message is, and end where anything else begins."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.broker.plain import NO_RUN, PlainRun
+
+TOPIC = b"devices/a/t"
+TOPICS = {TOPIC: "devices/a/t"}
+STAMP = (5, 6)
+
+
+def publish(packet_id: int, payload: bytes = b"21.5", *, first: int = 0x32, topic: bytes = TOPIC) -> bytes:
+    body = struct.pack(">H", len(topic)) + topic + struct.pack(">H", packet_id) + payload
+    length, digits = len(body), bytearray()
+    while True:
+        digits.append(length & 0x7F | (0x80 if length > 0x7F else 0))
+        length >>= 7
+        if not length:
+            return bytes([first, *digits]) + body
+
+
+def take(
+    data: bytes, *, until: int = 1 << 20, packet_bytes_max: int = 1 << 18
+) -> tuple[int, list[tuple[object, ...]], bytes]:
+    taken: list[tuple[object, ...]] = []
+
+    def append(*message: object) -> int:
+        taken.append(message)
+        return len(taken)
+
+    receipts = bytearray()
+    end = PlainRun("a", TOPICS, append, packet_bytes_max).take(STAMP, data, 0, until, receipts)
+    return end, taken, bytes(receipts)
+
+
+def test_a_run_is_taken_with_its_receipts_in_order() -> None:
+    data = publish(1, b"one") + publish(0x0203, b"", first=0x33) + publish(3, bytes(300))
+    end, taken, receipts = take(data)
+    assert end == len(data)
+    assert taken == [
+        (*STAMP, "a", "devices/a/t", 1, False, b"one"),
+        (*STAMP, "a", "devices/a/t", 1, True, b""),
+        (*STAMP, "a", "devices/a/t", 1, False, bytes(300)),
+    ]
+    assert receipts == b"\x40\x02\x00\x01\x40\x02\x02\x03\x40\x02\x00\x03"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        publish(2, first=0x3A),  # a duplicate
+        publish(2, first=0x30),
+        publish(2, first=0x34),
+        publish(2, first=0x36),
+        publish(0),
+        publish(2, topic=b"devices/b/t"),
+        publish(2, topic=b""),
+        publish(2, bytes(20_000)),
+        publish(2)[:-1],
+        b"\xc0\x00",
+        b"\x32",
+        b"\x32\x03\x00\x00\x00",
+        b"\x32\xff\xff\xff\xff\x01",
+        b"\x32\x10\xff\xff" + bytes(14),
+    ],
+)
+def test_a_run_ends_before_whatever_is_not_plain(other: bytes) -> None:
+    first = publish(1)
+    end, taken, receipts = take(first + other)
+    assert end == len(first)
+    assert len(taken) == 1
+    assert receipts == b"\x40\x02\x00\x01"
+
+
+def test_a_run_ends_at_its_limits() -> None:
+    data = publish(1) * 10
+    assert take(data, until=len(data) // 2)[0] == len(data) // 2
+    assert take(data, packet_bytes_max=10)[0] == 0
+    assert NO_RUN.take(STAMP, data, 0, 1 << 20, bytearray()) == 0
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_whatsoever_raise_or_lead_beyond_their_end(data: bytes) -> None:
+    end, taken, receipts = take(publish(7) + data)
+    assert len(publish(7)) <= end <= len(publish(7) + data)
+    assert len(receipts) == 4 * len(taken)
