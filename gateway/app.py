@@ -140,6 +140,7 @@ class Gateway:
             "id": self._config.gateway.id,
             "running": True,
             "uptime_s": round(uptime_s, 1),
+            "tasks": len(asyncio.all_tasks()),
             "clock": self._clock_sync.status()._asdict(),
             "log": log._asdict(),
             "wear": None if worn is None else worn._asdict(),

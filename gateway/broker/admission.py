@@ -48,6 +48,8 @@ class Admission:
         self.login = Login(registry, config, now)
         self.refused_logins = 0
         """Since the start, whatever the reason."""
+        self.logins = 0
+        """Clients that have logged in, by password or certificate, since the start."""
 
     async def examine(self, connection: Connection, connect: Connect, client_id: str) -> Connect | None:
         """Give the connection its rights; the CONNECT to go on with, None if the client is turned away."""
@@ -78,7 +80,22 @@ class Admission:
                 return None
             connect = connect._replace(will=None)
         connection.rights = rights
+        self._note_login(connection, rights.identity)
         return connect
+
+    def _note_login(self, connection: Connection, identity: Identity) -> None:
+        if identity.username is None:  # let in without a login
+            return
+        self.logins += 1
+        security.info(
+            "a client has logged in",
+            extra={
+                "event": "login",
+                "source": connection.peer[0],
+                "user": identity.username,
+                "client_id": identity.client_id,
+            },
+        )
 
     def _refuse(self, connection: Connection, connect: Connect, client_id: str, verdict: Verdict) -> None:
         self.refused_logins += 1

@@ -161,6 +161,7 @@ class Broker:
             [each._asdict() for each in refused.newest()],
             self.handshakes.status(),
             self._admission.login.pending,
+            self._admission.logins,
             self._count_over_limits(),
         )
 
@@ -264,9 +265,8 @@ class Broker:
                 connection.close("its login has changed")
 
     def _serve(self, connection: Connection, client_id: str, work: Coroutine[None, None, None]) -> None:
-        task = self._serving[connection] = asyncio.get_running_loop().create_task(
-            self._supervise(connection, client_id, work)
-        )
+        supervised = self._supervise(connection, client_id, work)
+        task = self._serving[connection] = asyncio.get_running_loop().create_task(supervised)
         task.add_done_callback(lambda _: self._served(connection, task))
 
     def _served(self, connection: Connection, task: asyncio.Task[None]) -> None:

@@ -50,6 +50,8 @@ class BrokerStatus(NamedTuple):
     """`TlsStatus`; None without TLS."""
     logins_pending: int
     """Logins that wait for a check."""
+    logins: int
+    """Clients that have logged in, by password or certificate."""
     over_limits: dict[str, int]
     """How often clients were slowed, refused or closed at a limit, by its key; at `connections_max`: those that had not
     logged in and were closed to make room."""

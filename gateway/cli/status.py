@@ -107,8 +107,8 @@ def _show_trouble(log: dict[str, Any]) -> None:
 def _show_broker(broker: dict[str, Any]) -> None:
     typer.echo(f"broker    {', '.join(broker['listen'])}")
     typer.echo(
-        f"          {broker['clients']:,} client(s), {broker['refused_logins']:,} refused login(s), "
-        f"{broker['violations']:,} closed for breaking the protocol, "
+        f"          {broker['clients']:,} client(s), {broker['logins']:,} login(s) and {broker['refused_logins']:,} "
+        f"refused, {broker['violations']:,} closed for breaking the protocol, "
         f"{broker['deliveries_dropped']:,} local deliveries dropped"
     )
     told = {

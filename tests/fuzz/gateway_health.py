@@ -1,4 +1,4 @@
-"""What can be seen of a running gateway from outside: memory, descriptors, and what its log says."""
+"""What can be seen of a running gateway from outside: memory, descriptors, tasks, and what its log says."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class GatewayHealth:
         self._proc = Path("/proc") / str(gateway.process.pid)
         wait_for(self._is_idle, what="the end of all connections")
         self._sockets, self._others = self._descriptors()
+        self._tasks = int(gateway.status()["tasks"])
         self._memory_bytes = self._resident_bytes()
 
     def growth_bytes(self) -> int:
@@ -54,6 +55,7 @@ class GatewayHealth:
         wait_for(
             self._has_no_more_descriptors, what=f"{self._sockets} sockets and {self._others} files, as at the start"
         )
+        wait_for(lambda: self._gateway.status()["tasks"] <= self._tasks, what=f"{self._tasks} tasks, as at the start")
 
     def _has_no_more_descriptors(self) -> bool:
         sockets, others = self._descriptors()

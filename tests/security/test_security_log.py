@@ -60,6 +60,18 @@ def test_a_refused_login_is_told_with_time_source_user_and_reason(guarded: Gatew
     assert "guess" not in guarded.log()
 
 
+def test_a_login_is_told_with_time_source_and_user_and_counted(guarded: GatewayProcess) -> None:
+    with RawClient(guarded.port) as alice:
+        alice.join("probe", **ALICE).ping()
+    assert guarded.status()["broker"]["logins"] == 1
+    assert guarded.stop() == 0
+    (line,) = lines(guarded, "login")
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 INFO ", line)
+    for field in ("source='127.0.0.1'", "user='alice'", "client_id='probe'"):
+        assert field in line
+    assert "wonderland" not in guarded.log()
+
+
 def test_a_violation_a_refused_publish_and_a_takeover_are_told_with_source_and_user(guarded: GatewayProcess) -> None:
     violated(guarded, "odd")
     with RawClient(guarded.port) as greedy:
