@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.contracts.config import family_and_version
+from gateway.contracts.shape import Reason
 
 if TYPE_CHECKING:
     from gateway.contracts.contracts import Contract, Contracts
@@ -67,8 +68,9 @@ class Descriptions:
         newest = known.contracts[0]
         if len(known.contracts) == 1:
             return known.types[newest.name]
-        fulfilled = next((each for each in known.contracts if each.reason(payload) is None), newest)
-        return known.types[fulfilled.name]
+        fulfilled = (each for each in known.contracts if not isinstance(each.examine(payload), Reason))
+        newest = next(fulfilled, newest)
+        return known.types[newest.name]
 
     def _look_at(self, topic: str) -> _Topic:
         if len(self._topics) >= _TOPICS_CACHED_MAX:
