@@ -80,6 +80,7 @@ class Gateway:
                     gateway_id=config.gateway.id,
                     log_id=self._log.log_id,
                     true_time=self._log.boots,
+                    contracts=self._ingest,
                 ),
                 self._log,
                 clock,

@@ -15,7 +15,6 @@ from base64 import b64encode
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gateway.contracts.contracts import NO_CONTRACTS
 from gateway.event import FLAGGED
 from gateway.forward.content import JSON, is_json, media_type, names_json
 from gateway.forward.described import Descriptions
@@ -26,8 +25,8 @@ from gateway.properties import beside
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.contracts.contracts import Contracts
     from gateway.event import Event
+    from gateway.forward.described import InForce
     from gateway.forward.envelope import Marks, TrueTime
     from gateway.forward.topic_map import TopicMap
     from gateway.properties import Beside
@@ -57,7 +56,7 @@ class CloudEvents:
         true_time: tells the time of receipt of an event.
         marks: names and values that go beside every event.
         topics: where events go.
-        contracts: what payloads fulfil; names the types of events.
+        contracts: tells what payloads fulfil, which names the types of events.
         is_binary: whether attributes go beside the payload, where the protocol has room for them.
     """
 
@@ -69,7 +68,7 @@ class CloudEvents:
         true_time: TrueTime = RECEIVE_TIME,
         marks: Marks = (),
         topics: TopicMap = AS_IT_CAME,
-        contracts: Contracts = NO_CONTRACTS,
+        contracts: InForce | None = None,
         is_binary: bool = True,
     ) -> None:
         self.source = f"urn:gateway:{gateway_id}"

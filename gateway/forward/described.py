@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.contracts.config import family_and_version
+from gateway.contracts.contracts import NO_CONTRACTS
 from gateway.contracts.shape import Reason
 
 if TYPE_CHECKING:
@@ -16,6 +17,21 @@ _TIME_NS_MAX = 253_402_300_800 * 10**9
 """The year 10000, which RFC 3339 cannot write."""
 _TOPICS_CACHED_MAX = 10_000
 """Topics of which the types are remembered; beyond it all are forgotten at once, which costs little and is bounded."""
+
+
+class InForce(Protocol):
+    """Knows the contracts that are in force now; they may be replaced at any time, as a whole."""
+
+    @property
+    def contracts(self) -> Contracts:
+        """All of them."""
+        ...
+
+
+class _Never:
+    """Knows of no contracts."""
+
+    contracts = NO_CONTRACTS
 
 
 class Description(NamedTuple):
@@ -44,11 +60,12 @@ class Descriptions:
     """Describes events by the contracts of their topics.
 
     Args:
-        contracts: those in force.
+        in_force: tells the contracts.
     """
 
-    def __init__(self, contracts: Contracts) -> None:
-        self._contracts = contracts
+    def __init__(self, in_force: InForce | None = None) -> None:
+        self._in_force: InForce = in_force or _Never()
+        self._contracts = self._in_force.contracts
         self._topics: dict[str, _Topic] = {}
 
     def of(self, topic: str, payload: bytes) -> Description:
@@ -57,6 +74,9 @@ class Descriptions:
         Where several contracts are on its topic, its type is that of the newest one that it fulfils; of an event that
         fulfils none, which was let pass with a mark or came before the contract, it is that of the newest.
         """
+        if self._in_force.contracts is not self._contracts:
+            self._contracts = self._in_force.contracts
+            self._topics.clear()
         known = self._topics.get(topic) or self._look_at(topic)
         if not known.contracts:
             return _NOTHING
@@ -69,8 +89,7 @@ class Descriptions:
         if len(known.contracts) == 1:
             return known.types[newest.name]
         fulfilled = (each for each in known.contracts if not isinstance(each.examine(payload), Reason))
-        newest = next(fulfilled, newest)
-        return known.types[newest.name]
+        return known.types[next(fulfilled, newest).name]
 
     def _look_at(self, topic: str) -> _Topic:
         if len(self._topics) >= _TOPICS_CACHED_MAX:

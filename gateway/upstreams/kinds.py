@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.client_tls import ClientTls
-from gateway.contracts.contracts import NO_CONTRACTS
 from gateway.forward.cloudevents import CloudEvents
 from gateway.forward.envelope import RECEIVE_TIME, RawEnvelope
 from gateway.forward.topic_map import TopicMap
@@ -16,7 +15,7 @@ from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
 
 if TYPE_CHECKING:
     from gateway.certificates import Certificate
-    from gateway.contracts.contracts import Contracts
+    from gateway.forward.described import InForce
     from gateway.forward.envelope import Marks, TrueTime
     from gateway.forward.upstream import Upstream
 
@@ -31,7 +30,7 @@ def build(
     gateway_id: str,
     log_id: str,
     true_time: TrueTime = RECEIVE_TIME,
-    contracts: Contracts | None = None,
+    contracts: InForce | None = None,
     marks: Marks = (),
     suffix: str = "",
 ) -> Upstream:
@@ -43,7 +42,7 @@ def build(
         gateway_id: names the source of the events.
         log_id: first part of an event's id.
         true_time: tells the time that an event is sent with.
-        contracts: what the payloads of devices fulfil; tells the time that a device gave an event.
+        contracts: tells what the payloads of devices fulfil now, and so the types of events and the devices' own times.
         marks: names and values that go beside every event of this connection, where its protocol has room beside it.
         suffix: makes the name of this connection another than that of the upstream's first one.
     """
@@ -58,7 +57,7 @@ def build(
             true_time=true_time,
             marks=marks,
             topics=topics,
-            contracts=NO_CONTRACTS if contracts is None else contracts,
+            contracts=contracts,
             is_binary=config.cloudevents_mode != "structured",
         )
     match config:

@@ -1,0 +1,54 @@
+"""From a device to a cloud that reads CloudEvents: types by contract, the device's own time, marks, mapped topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.site.cloud_subscriber import CloudSubscriber, durable
+from tests.site.cloudevents_reader import read_binary
+from tests.site.ports import wait_for
+from tests.site.raw_client import RawClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.site.gateway_process import GatewayProcess
+    from tests.site.mosquitto_process import MosquittoProcess
+
+UPSTREAM = """
+envelope = "cloudevents"
+topic_map = { "sensors/{device}/temperature" = "{gateway}/{device}/t" }
+"""
+CONTRACTS = """
+[contracts."temperature.v2"]
+topic = "sensors/{device}/temperature"
+policy = "flag"
+time_field = "at"
+fields = { celsius = { type = "number", unit = "Cel" }, at = { type = "time", required = false } }
+"""
+
+
+def test_a_cloud_is_told_type_own_time_and_verdict(
+    gateway_at: Callable[..., GatewayProcess], mosquitto_at: Callable[..., MosquittoProcess], tmp_path: Path
+) -> None:
+    cloud = mosquitto_at(config=durable(tmp_path)).start()
+    gateway = gateway_at(upstream_port=cloud.port, upstream_options=UPSTREAM, config=CONTRACTS).start()
+    with CloudSubscriber(cloud.port) as record:
+        with RawClient(gateway.port) as device:
+            device.join("s1")
+            device.publish("sensors/s1/temperature", b'{"celsius": 21.5, "at": "2026-01-02T03:04:05.678+01:00"}')
+            device.publish("sensors/s1/temperature", b'{"celsius": 21.5}')
+            device.publish("sensors/s1/temperature", b'{"celsius": "warm"}')
+            device.publish("elsewhere", b"x")
+        wait_for(lambda: len(record.arrivals) == 4, what="all events")
+    assert [each.topic for each in record.arrivals] == ["edge/s1/t"] * 3 + ["elsewhere"]
+    events = [read_binary(each.properties.items(), None, each.payload) for each in record.arrivals]
+    assert [event.get_type() for event in events] == ["temperature.v2"] * 3 + ["gateway.message"]
+    assert [event.get_extension("verdict") for event in events] == [None, None, "flagged", None]
+    assert [event.get_extension("topic") for event in events] == ["sensors/s1/temperature"] * 3 + ["elsewhere"]
+    assert {event.get_subject() for event in events} == {"s1"}
+    times = [(each.properties["time"], each.properties["recordedtime"]) for each in record.arrivals]
+    assert times[0][0] == "2026-01-02T02:04:05.678000Z"
+    assert times[0][0] != times[0][1]
+    assert all(time == recorded for time, recorded in times[1:])
