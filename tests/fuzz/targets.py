@@ -45,6 +45,12 @@ class Notes:
         self.taken.append(message)
         return len(self.taken)
 
+    def is_stored(self, client_id: str, topic: str, payload: bytes) -> bool:
+        return any(
+            (taken[0], taken[1], taken[4]) == (client_id, topic, payload)
+            for taken in self.taken  # client, topic, QoS, retain, payload
+        )
+
     def ask_receipt(self, _: object, receipt: bytes) -> None:
         self.receipts += receipt
 
