@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from zlib import crc32
 
 from gateway.errors import LogError
-from gateway.event import LOCAL, Event
+from gateway.event import LOCAL, new_event
 from gateway.eventlog import checksum, notes
 from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, inode_of, translated
 from gateway.eventlog.finding import Finder
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from gateway.event import Event
 
 Stamps: TypeAlias = tuple[str, int, int]
 """Of an event: boot id, time since boot, and wall clock as it was read."""
@@ -167,22 +169,9 @@ class SegmentReader:
                     found = checksum.with_rest(found, origin, properties)
                 if found != crc:
                     raise self.wrong(f"the checksum of event {seq} is wrong")
-            events.append(
-                Event(
-                    seq,
-                    received_ns,
-                    mono_ns,
-                    boot_id,
-                    client_id,
-                    name,
-                    flags & 3,
-                    flags & 4 > 0,
-                    payload,
-                    origin or LOCAL,
-                    properties,
-                    flags >> 3,
-                )
-            )
+            stamps = seq, received_ns, mono_ns, boot_id
+            message = client_id, name, flags & 3, flags & 4 > 0, payload, origin or LOCAL, properties
+            events.append(new_event((*stamps, *message, flags >> 3)))
         return events
 
     def notes(self, first_seq: int, last_seq: int, rows_max: int) -> notes.Notes:
