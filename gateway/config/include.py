@@ -56,7 +56,7 @@ class Sources:
                 self._add(values, self._path.parent / name)
 
     def _add(self, values: dict[str, Any], path: Path) -> None:
-        if not path.is_file():
+        if not _is_file(path):
             raise ConfigError(
                 f"{self._path}: include: there is no file {path}", "Paths count from the file that includes them."
             )
@@ -80,6 +80,13 @@ class Sources:
                     )
                 at[name] = entry
                 self._files[section, name] = path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file system has such a name, or nobody may look
+        return False
 
 
 def _settle_paths(contracts: object, folder: Path) -> None:

@@ -19,8 +19,15 @@ from tests.fuzz.kept import keep, kept
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "fuzz"
 NAMES = ("framing", "connect", "configuration")
-INSTRUMENTED = ["gateway.broker", "gateway.config", "gateway.topics", "gateway.upstreams"]
-INPUT_BYTES_MAX = 2048
+INSTRUMENTED = [
+    "gateway.broker",
+    "gateway.config",
+    "gateway.contracts",
+    "gateway.patterns",
+    "gateway.topics",
+    "gateway.upstreams",
+]
+INPUT_BYTES_MAX = 4096
 INPUT_TIMEOUT_S = 10
 MEMORY_MB_MAX = 1024
 SURPLUS_S = 120

