@@ -160,7 +160,15 @@ class Progress(NamedTuple):
         return self._replace(ahead=self.ahead._replace(spans=(*spans, span))).joined()
 
     def live(
-        self, seq: int, missing: Missing, *, forwarded: int, filtered: int, quarantined: int, expired: int, taken: int
+        self,
+        seq: int,
+        missing: Missing,
+        *,
+        forwarded: int = 0,
+        filtered: int = 0,
+        quarantined: int = 0,
+        expired: int = 0,
+        taken: int = 0,
     ) -> Progress:
         """With the last span done up to `seq`, beyond where it is."""
         *before, span = self.ahead.spans

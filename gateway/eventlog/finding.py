@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from gateway.event import Event
     from gateway.eventlog.damage import Damaged
@@ -25,6 +25,19 @@ _WANTED_MAX = 16
 _EXTENT = "SELECT count(*), max(seq) FROM events WHERE seq BETWEEN ? AND ?"
 _TOPICS = "SELECT id, name FROM topics WHERE id > ? ORDER BY id"
 _OF_TOPICS = "BETWEEN ? AND ? AND topic IN (SELECT value FROM json_each(?)) ORDER"
+
+
+class _Counted:
+    """Rows, and how many of them somebody has seen."""
+
+    def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for row in self._rows:
+            self.count += 1
+            yield row
 
 
 class Finder:
@@ -67,11 +80,13 @@ class Finder:
             last = min(last_seq, first_seq + _STEP - 1)
             if not may_have_gaps:
                 self._check(first_seq, last, last_seq)
-            rows = self._db.execute(self._find, (first_seq, last, topics, events_max))
+            cursor = self._db.execute(self._find, (first_seq, last, topics, events_max))
+            rows = _Counted(cursor)
             events = self._events(rows, first_seq, _BYTES_MAX)
-            rows.close()
+            cursor.close()
             if events:
-                return events, events[-1].seq
+                is_all = rows.count == len(events) < events_max
+                return events, last if is_all else events[-1].seq
             first_seq = last + 1
         return [], last_seq
 

@@ -295,7 +295,7 @@ class LogReader:
         index = max(0, bisect_right(segments, after_seq + 1) - 1)
         first, end = max(segments[index], after_seq + 1), last_of(segments, index)
         events, seen = self._segment(segments[index]).find(first, min(last_seq, end), is_wanted, events_max)
-        if not events and end <= last_seq:
+        if seen == end:
             bounds = self._segment(segments[index]).bounds()
             held = max(first - 1, bounds[1]) if bounds else first - 1
             if held < end:
