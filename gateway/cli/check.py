@@ -26,6 +26,9 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         warnings.append(f"gateway.data_dir: {data_dir} is not writable for this user (uid {os.getuid()})")
     if not settings.upstreams:
         warnings.append("no [upstreams.<name>] section: events are stored and go nowhere")
+    if settings.ingest.without_contract != "allow" and not settings.contracts:
+        fate = "flagged" if settings.ingest.without_contract == "flag" else "refused"
+        warnings.append(f"ingest.without_contract: there is no [contracts.<name>] section, so every message is {fate}")
     warnings += _doors(settings.broker) + certificates.verify(settings)
     report = {
         "config": str(load.find(config)),
@@ -33,6 +36,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         "data_dir": str(data_dir),
         "listen": settings.broker.listen,
         "upstreams": {name: f"{each.type} {each.url}" for name, each in settings.upstreams.items()},
+        "contracts": {name: f"{each.topic} {each.codec}" for name, each in settings.contracts.items()},
         "warnings": warnings,
     }
     if as_json:
@@ -43,6 +47,8 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     typer.echo(f"  listens   {', '.join(settings.broker.listen)}")
     for name, each in settings.upstreams.items():
         typer.echo(f"  upstream  {name}: {each.type} {each.url}, topics {', '.join(each.topics)}")
+    for name, contract in settings.contracts.items():
+        typer.echo(f"  contract  {name}: {contract.topic}, {contract.codec}, {contract.policy}")
     for warning in warnings:
         typer.echo(f"  warning   {warning}")
 

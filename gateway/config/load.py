@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from gateway.contracts.config import ContractConfig
+
 DEFAULT_PATHS = (Path("config/gateway.toml"), Path("/etc/gateway/gateway.toml"))
 _PREFIX = "GATEWAY__"
 _RIGHTS = {"publish", "subscribe"}
@@ -61,6 +63,23 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     sources = Sources(path)
     sources.include(values)
     _override(values, environment)
+    return _checked(values, sources)
+
+
+def load_contracts(path: Path) -> dict[str, ContractConfig]:
+    """The contracts of a file that need be no whole configuration, as one that is included, and of those it includes.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    values = read_toml(path)
+    sources = Sources(path)
+    sources.include(values)
+    of_nobody = {"id": "contracts", "data_dir": "."}
+    return _checked({"gateway": of_nobody, "contracts": values.get("contracts", {})}, sources).contracts
+
+
+def _checked(values: dict[str, Any], sources: Sources) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:

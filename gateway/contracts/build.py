@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from pydantic_core import SchemaValidator
 
 from gateway.contracts.codecs import decoder_of
+from gateway.contracts.compatibility import breaks_between
 from gateway.contracts.config import family_and_version, value_of_codec, version_order
 from gateway.contracts.contracts import Contract, Contracts
 from gateway.contracts.fields import annotation_of, model_of, schema_of, value_schema_of
@@ -18,7 +19,7 @@ from gateway.errors import ConfigError
 from gateway.patterns import TopicPattern
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gateway.contracts.config import ContractConfig, FieldConfig
     from gateway.contracts.contracts import WithoutContract
@@ -49,6 +50,7 @@ def build(configs: Mapping[str, ContractConfig], without_contract: WithoutContra
     contracts = {name: contract_of(name, config) for name, config in configs.items()}
     _check_versions_differ(contracts)
     newest_first = sorted(contracts.values(), key=lambda contract: version_order(contract.version), reverse=True)
+    _check_promises(configs, newest_first)
     return Contracts(newest_first, without_contract)
 
 
@@ -66,6 +68,7 @@ def contract_of(name: str, config: ContractConfig) -> Contract:
         family_and_version(name, config.version)[1],
         TopicPattern(config.topic),
         config.policy,
+        config.codec,
         decoder_of(config.codec),
         _shape_of(name, config),
         stamper,
@@ -111,4 +114,23 @@ def _check_versions_differ(contracts: Mapping[str, Contract]) -> None:
         if other != name:
             raise ContractError(
                 name, "version", f"is {contract.version}, as that of contracts.{other}", "Give them different versions."
+            )
+
+
+def _check_promises(configs: Mapping[str, ContractConfig], newest_first: Sequence[Contract]) -> None:
+    """Each version keeps what it promises towards the one before, as far as that is in the same configuration."""
+    newer: dict[str, Contract] = {}
+    for contract in newest_first:
+        family, _ = family_and_version(contract.name, None)
+        newest, newer[family] = newer.get(family), contract
+        if newest is None:
+            continue
+        compatibility = configs[newest.name].compatibility
+        broken = breaks_between(contract, newest, compatibility)
+        if broken:
+            raise ContractError(
+                newest.name,
+                "compatibility",
+                f"is {compatibility!r} towards {contract.name}, but {'; '.join(str(each) for each in broken)}",
+                'Or write compatibility = "none", and tell who reads these events.',
             )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gateway.contracts.config import Compatibility
+    from gateway.contracts.contracts import Contract
 
 Schema = dict[str, Any]
 _REFERENCES_MAX = 50
@@ -92,6 +93,13 @@ def breaks(old: Schema, new: Schema, compatibility: Compatibility) -> list[Break
             if each.rule not in again
         ]
     return found
+
+
+def breaks_between(old: Contract, new: Contract, compatibility: Compatibility) -> list[Break]:
+    """The same of two contracts, whose payloads may also be written otherwise."""
+    if compatibility != "none" and old.codec != new.codec:
+        return [Break("forward" if compatibility == "forward" else "backward", "", "codec", old.codec, new.codec)]
+    return breaks(old.json_schema(), new.json_schema(), compatibility)
 
 
 class _Narrowing(NamedTuple):

@@ -17,6 +17,7 @@ from gateway.topics import FilterIndex
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.contracts.codecs import Codec
     from gateway.contracts.shape import Shape
     from gateway.contracts.stamps import Stamper
     from gateway.contracts.verdict import Policy
@@ -38,6 +39,7 @@ class Contract:
         version: str,
         pattern: TopicPattern,
         policy: Policy,
+        codec: Codec,
         decode: Callable[[bytes], Any],
         shape: Shape,
         stamper: Stamper | None = None,
@@ -46,6 +48,7 @@ class Contract:
         self.version = version
         self.pattern = pattern
         self.policy = policy
+        self.codec = codec
         self.decode = decode
         self.shape = shape
         self.fulfil = shape.fulfil

@@ -71,3 +71,22 @@ def test_two_contracts_cannot_be_the_same_version(tmp_path: Path) -> None:
     fields = 'fields = { t = "number" }\n'
     message = message_of(tmp_path, HEAD + fields + '[contracts."temperature.v1"]\ntopic = "t"\n' + fields)
     assert "contracts.temperature.v1.version: is 1, as that of contracts.temperature" in message
+
+
+BREAKS = """fields = { t = { type = "number", max = 5 } }
+[contracts."temperature.v2"]
+topic = "sensors/{device}/temperature"
+compatibility = "backward"
+fields = { t = { type = "number", max = 4 } }
+"""
+
+
+def test_a_version_that_breaks_its_promise_is_told_with_what_breaks_it(tmp_path: Path) -> None:
+    message = message_of(tmp_path, HEAD + BREAKS)
+    assert (
+        "contracts.temperature.v2.compatibility: is 'backward' towards temperature, but t: max was 5 and is 4"
+        in message
+    )
+    path = tmp_path / "gateway.toml"
+    path.write_text((HEAD + BREAKS).replace("backward", "forward"), encoding="utf-8")
+    assert len(load.load(path, {}).contracts) == 2
