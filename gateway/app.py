@@ -21,6 +21,8 @@ from gateway.contracts.build import build as contracts_of
 from gateway.errors import ConfigError
 from gateway.eventlog.log import EventLog
 from gateway.forward.forwarding import Forwarding
+from gateway.forward.replay import Replayer
+from gateway.forward.replay_command import ReplayCommands
 from gateway.health import wear
 from gateway.health.clocksync import ClockSync, believed, time_service_runs
 from gateway.health.expiry import Expiry
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
     from gateway.certificates import Certificate
     from gateway.config.model import Config
+    from gateway.forward.config import UpstreamConfig
+    from gateway.forward.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +92,7 @@ class Gateway:
             )
             for name, upstream in config.upstreams.items()
         ]
+        self._replayer = Replayer(self._log, config.replay, self._connect_replay, clock, ready=self._clock_sync.wait)
         self._expiry = Expiry(self._certificates, clock)
 
     async def run(self) -> None:
@@ -157,6 +162,24 @@ class Gateway:
         ]
         return self._broker.handshakes.certificates + theirs
 
+    def _connect_replay(self, name: str, id_: str) -> tuple[UpstreamConfig, Upstream]:
+        """The section of an upstream and one more connection to it, whose events are marked."""
+        config = self._config.upstreams.get(name)
+        if config is None:
+            raise ConfigError(
+                f"there is no upstream {name!r}", f"Configured are: {', '.join(self._config.upstreams) or 'none'}."
+            )
+        upstream = kinds.build(
+            config,
+            name=name,
+            gateway_id=self._config.gateway.id,
+            log_id=self._log.log_id,
+            true_time=self._log.boots,
+            marks=(("replay", id_),),
+            suffix=f"-replay-{id_}",
+        )
+        return config, upstream
+
     async def books(self) -> list[dict[str, object]]:
         """What became of every event, by upstream, at one moment; plain JSON values.
 
@@ -167,7 +190,10 @@ class Gateway:
 
     async def _obey(self, request: dict[str, Any]) -> object:
         """Hand a command from the control socket to the part that it is for."""
-        commands: dict[str, Callable[[dict[str, Any]], Awaitable[object]]] = {"devices": self._broker.registry.obey}
+        commands: dict[str, Callable[[dict[str, Any]], Awaitable[object]]] = {
+            "devices": self._broker.registry.obey,
+            "replay": ReplayCommands(self._replayer, self._log).obey,
+        }
         carry_out = commands.get(str(request.get("command")))
         if carry_out is None:
             raise ConfigError("this is no command that the gateway knows")
@@ -188,6 +214,7 @@ class Gateway:
                 tasks.create_task(watch(self._notifier, self._log.beat), name="watchdog"),
                 tasks.create_task(keep_renewed(self._ration), name="ration"),
             ]
+            running += [tasks.create_task(self._replayer.run(), name="replays")]
             running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwardings]
             addresses = " ".join(str(address) for address in self._broker.addresses)
             logger.info("the gateway is ready", extra={"listen": addresses, "head": self._log.head})

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import backup, check, contracts, demo, devices, events, init, repair, run, status, tail
+from gateway.cli import backup, check, contracts, demo, devices, events, init, repair, replay, run, status, tail
 from gateway.errors import GatewayError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("backup")(backup.backup)
 app.command("demo")(demo.demo)
 app.add_typer(devices.app, name="devices")
 app.add_typer(contracts.app, name="contracts")
+app.add_typer(replay.app, name="replay")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it

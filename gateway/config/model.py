@@ -11,6 +11,7 @@ from gateway.broker.config import BrokerConfig
 from gateway.broker.roles import BUILT_IN_ROLES, RightsConfig, RoleConfig
 from gateway.contracts.config import ContractConfig
 from gateway.eventlog.config import LogConfig
+from gateway.forward.config import ReplayConfig
 from gateway.health.clocksync import ClockMode
 from gateway.ingest.config import IngestConfig
 from gateway.upstreams.kinds import AnyUpstreamConfig
@@ -49,6 +50,7 @@ class Config(BaseModel):
     upstreams: dict[Name, AnyUpstreamConfig] = {}
     rights: RightsConfig = RightsConfig()
     roles: dict[Name, RoleConfig] = {}
+    replay: ReplayConfig = ReplayConfig()
     ingest: IngestConfig = IngestConfig()
     contracts: dict[Name, ContractConfig] = {}
     include: list[str] = []

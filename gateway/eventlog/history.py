@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway.errors import ConfigError
-from gateway.eventlog import books, held, lock, losses, segment, state, times
+from gateway.eventlog import books, held, lock, losses, replays, segment, state, times
 from gateway.eventlog.boots import Boots
 from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import LogReader
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.event import Event
     from gateway.eventlog.books import Line
     from gateway.eventlog.losses import Loss
+    from gateway.eventlog.replays import Replay
     from gateway.eventlog.wanted import Wanted
 
 
@@ -73,6 +74,10 @@ class History:
             for event in self._reader.scan(span.first - 1, span.last):
                 if is_wanted(event):
                     yield event
+
+    def replays(self) -> list[Replay]:
+        """Replays as they are stored, oldest first."""
+        return replays.stored(state.path_of(self._data_dir))
 
     def losses(self) -> list[Loss]:
         """The loss ledger, oldest first.

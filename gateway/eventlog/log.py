@@ -23,6 +23,7 @@ from gateway.eventlog.matching import Matching
 from gateway.eventlog.mending import Mender
 from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
+from gateway.eventlog.replays import Replays
 from gateway.eventlog.retained import RetainedMessages
 from gateway.eventlog.sequences import Sequences
 from gateway.eventlog.sessions import Sessions
@@ -89,7 +90,6 @@ class EventLog:
         """Called in the loop when a log that was full has room again."""
         self._recent = Recent(config.recent_bytes_max)
         self._waiters: list[asyncio.Future[None]] = []
-        self._cursor_moved = asyncio.Event()
         self.views = Views(self._cursors, clock, self._cursor_moved.set)
         """What is sent to upstreams ahead of their cursors."""
         self.matching = Matching(self._recent, self._upkeep.explain, self._reading)
@@ -126,6 +126,10 @@ class EventLog:
         """Retained messages by topic, as of `head`."""
         self.sessions = Sessions(self._state, self._write)
         """Persistent sessions of local subscribers."""
+        self._cursor_moved = asyncio.Event()
+        parts = self._reading, lambda: self._cursors.missing, self._cursor_moved.set
+        self.replays = Replays(self._state, self._write, *parts)
+        """What is to be sent again."""
         self._reading.damaged = self._writer.damaged
         self._recover_retained()
 
@@ -255,20 +259,22 @@ class EventLog:
             messages, lag = self._messages, self.head - self._messages.seq
             owed = self.sessions.take(self.head)
             sequences_seq = self.sequences.seq
-            moved = self._cursors.unsaved or messages.changed or owed.is_due
+            moved = self._cursors.unsaved or messages.changed or owed.is_due or self.replays.unsaved
             if not (moved or lag > _RETAINED_LAG_EVENTS_MAX):
                 return
             unsaved = self._cursors.take_unsaved()
             changed, messages.changed = messages.changed, {}
             seq = messages.seq if messages.behind else self.head
             counts = self.sequences.take(self.head)
+            replayed = self.replays.take_unsaved()
             kept = list(changed.values()), seq, self._clock.wall_ns(), self.head, unsaved.lost, owed
             try:
-                await self._write(self._state.flush, unsaved.accounts, *kept, unsaved.ahead, counts)
+                await self._write(self._state.flush, unsaved.accounts, *kept, unsaved.ahead, counts, replayed)
             except LogError:
                 self._cursors.put_back(unsaved)
                 self.sessions.put_back(owed)
                 self.sequences.put_back(counts, sequences_seq)
+                self.replays.put_back(replayed)
                 messages.changed = changed | messages.changed
                 raise
             messages.seq = seq

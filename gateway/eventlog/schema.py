@@ -187,3 +187,13 @@ def _state_0007(db: Database) -> None:
 @state(name="0008_views")
 def _state_0008(db: Database) -> None:
     db.execute("CREATE TABLE views (upstream TEXT PRIMARY KEY, ahead TEXT NOT NULL) WITHOUT ROWID")
+
+
+@state(name="0009_replays")
+def _state_0009(db: Database) -> None:
+    db.execute(
+        """CREATE TABLE replays (
+            id TEXT PRIMARY KEY, created_ns INTEGER NOT NULL, upstream TEXT NOT NULL, asked TEXT NOT NULL,
+            progress TEXT NOT NULL, crc INTEGER NOT NULL
+        ) WITHOUT ROWID"""
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Anchor
 from gateway.errors import ConfigError
-from gateway.eventlog import ahead_rows, losses, schema, sequences
+from gateway.eventlog import ahead_rows, losses, replays, schema, sequences
 from gateway.eventlog.books import Account
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
 from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, look_over, translated
@@ -92,6 +92,7 @@ class State:
         self.sessions()
         self.anchors()
         self.devices()
+        self.replays()
         self._look("SELECT upstream, seq, reason, quarantined_ns FROM quarantine LIMIT 1")
         accounts = self.accounts()
         numbers = [self.retained_seq(), self.high_water(), self.sessions_seq() or 0, self.sequences()[1]]
@@ -157,12 +158,13 @@ class State:
         owed: Owed = NOTHING,
         ahead: Mapping[str, Ahead] | None = None,
         counts: Counts | None = None,
+        replayed: Iterable[tuple[Any, ...]] = (),
     ) -> None:
         """Store moved cursors with their counters, and the retained messages that events up to `head` have changed.
 
         The caller has moved each cursor only over what its upstream is done with, or over what `lost` names, which
         goes into the ledger with it. It has events up to `high_water`, or `head` if that is more, on disk. With them
-        goes what sessions are `owed`, and how far devices have counted.
+        goes what sessions are `owed`, how far devices have counted, and the rows of what was `replayed`.
         """
         self._begin()
         try:
@@ -177,6 +179,7 @@ class State:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('retained_seq', ?)", (str(head),))
             queues = [(queue.encoded(), name) for name, queue in owed.queues.items()]
             self._db.executemany("UPDATE sessions SET queue = ? WHERE client_id = ?", queues)
+            self._db.executemany(replays.MOVE, [(*row[4:], row[0]) for row in replayed])
             if owed.seq is not None:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('sessions_seq', ?)", (str(owed.seq),))
             if counts is not None:
@@ -255,6 +258,18 @@ class State:
     def drop_device(self, name: str) -> None:
         """Forget who may log in."""
         self._write("DELETE FROM devices WHERE name = ?", [(name,)])
+
+    def replays(self) -> list[tuple[Any, ...]]:
+        """Replays, row by row; `replays.whole` knows which of them are what was written."""
+        return self._look(replays.ROWS)
+
+    def keep_replay(self, row: tuple[object, ...]) -> None:
+        """Store a replay."""
+        self._write(replays.KEEP, [row])
+
+    def drop_replays(self, ids: Iterable[str]) -> None:
+        """Forget replays."""
+        self._write(replays.DROP, [(id_,) for id_ in ids])
 
     def close(self) -> None:
         """Let go of the file."""

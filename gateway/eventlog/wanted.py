@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from gateway.conditions import Condition
 from gateway.event import QUARANTINED
 from gateway.topics import is_valid_filter, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from gateway.event import Event
 
@@ -41,6 +41,12 @@ class Wanted(NamedTuple):
     """Whether also those that violate their contract are wanted."""
     seqs: tuple[int, ...] = ()
     """If there are any, these and no others; rising."""
+
+    @classmethod
+    def of(cls, seqs: Iterable[int]) -> Self:
+        """Some events, each by its number, whatever they say."""
+        numbers = tuple(sorted(set(seqs)))
+        return cls(numbers[0], numbers[-1], seqs=numbers)
 
     def check(self) -> None:
         """Look whether this can be asked for.

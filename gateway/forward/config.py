@@ -108,3 +108,14 @@ class UpstreamConfig(BaseModel):
         if self.backoff_initial_s > self.backoff_max_s:
             raise ValueError("backoff_initial_s is above backoff_max_s: lower the one or raise the other")
         return self
+
+
+class ReplayConfig(BaseModel):
+    """Section `[replay]`: limits of sending events again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    under_way_max: int = Field(default=4, ge=1, le=1000)
+    """Replays that run or are paused; each has a connection of its own."""
+    ended_max: int = Field(default=100, ge=0, le=10_000)
+    """Replays that have ended and are kept to be looked at; beyond it the oldest go."""

@@ -14,7 +14,7 @@ from gateway.broker.roles import RightsConfig, RoleConfig
 from gateway.config.model import GatewayConfig
 from gateway.contracts.config import ContractConfig, FieldConfig
 from gateway.eventlog.config import LogConfig
-from gateway.forward.config import UpstreamConfig
+from gateway.forward.config import ReplayConfig, UpstreamConfig
 from gateway.ingest.config import IngestConfig
 from gateway.upstreams.mqtt import MqttUpstreamConfig
 
@@ -33,6 +33,7 @@ SECTIONS = {
     "[ingest]": (IngestConfig, set()),
     "[contracts.NAME]": (ContractConfig, set()),
     "[contracts.NAME.fields]": (FieldConfig, set()),
+    "[replay]": (ReplayConfig, set()),
     "[upstreams.NAME]": (UpstreamConfig, set()),
     "[upstreams.NAME] of type mqtt": (MqttUpstreamConfig, COMMON),
 }
