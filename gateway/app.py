@@ -175,6 +175,7 @@ class Gateway:
             gateway_id=self._config.gateway.id,
             log_id=self._log.log_id,
             true_time=self._log.boots,
+            contracts=self._ingest,
             marks=(("replay", id_),),
             suffix=f"-replay-{id_}",
         )
