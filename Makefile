@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BENCH_ARGS ?=
 SESSIONS ?= 1000000
+TEST_PROCESSES ?= 3
 GUIDED_ARGS ?=
 PAHO_TESTING ?=
 VENV := .venv
@@ -24,8 +25,8 @@ help: ## list the targets
 demo: $(STAMP) ## show the whole gateway at work on this machine
 	$(BIN)/gateway demo
 
-test: lint ## lint, then run every test
-	$(BIN)/pytest
+test: lint ## lint, then run every test (TEST_PROCESSES=n: so many side by side)
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
 
 test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, 200 SIGKILLs, 1,000 damaged logs, 200 refused writes and fsyncs
 	GATEWAY_POWERCUT_IMAGES=1000 GATEWAY_IO_ERRORS_FIRST=200 GATEWAY_SIGKILLS=200 GATEWAY_TEST_DAMAGES=50 \

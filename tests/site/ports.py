@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import time
 
-_CANDIDATES = range(20_000, 32_000)
+_PORTS = range(20_000, 32_000)
 """Below the ports that the system gives to outgoing connections: one of those could take the port, or even connect to
 itself, while the server that it belongs to is down."""
+_SIDE_BY_SIDE_MAX = 16
+
+
+def _candidates() -> range:
+    """Those of this process; tests that run side by side in others have their own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return _PORTS[worker % _SIDE_BY_SIDE_MAX :: _SIDE_BY_SIDE_MAX]
 
 
 def free_port() -> int:
+    candidates = _candidates()
     while True:
-        port = random.SystemRandom().choice(_CANDIDATES)
+        port = random.SystemRandom().choice(candidates)
         try:
             with socket.create_server(("127.0.0.1", port)):
                 return port
