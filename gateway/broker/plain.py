@@ -6,7 +6,7 @@ malformed packets above all, ends the run and is looked at by the connection, wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,35 +17,37 @@ _BYTES_MAX = 0x3FFF
 """Longest body whose length takes two bytes."""
 
 
+class Intake(Protocol):
+    """Who takes messages in; its `append` may be another one tomorrow, when contracts change."""
+
+    @property
+    def append(self) -> Callable[..., int]:
+        """See `Ingest.append`."""
+        ...
+
+
 class PlainRun:
     """Takes in the plain messages of one client.
 
     Args:
         client_id: of the client.
         topics: those that it may publish to, by their bytes; looked at each time.
-        append: takes a message in (see `GroupCommit.append`).
+        intake: takes messages in.
         packet_bytes_max: longer packets are for the connection to refuse.
     """
 
-    __slots__ = ("_append", "_bytes_max", "_client_id", "_topics")
+    __slots__ = ("_bytes_max", "_client_id", "_intake", "_topics")
 
-    def __init__(
-        self, client_id: str, topics: Mapping[bytes, str], append: Callable[..., int], packet_bytes_max: int
-    ) -> None:
+    def __init__(self, client_id: str, topics: Mapping[bytes, str], intake: Intake, packet_bytes_max: int) -> None:
         self._client_id = client_id
         self._topics = topics
-        self._append = append
+        self._intake = intake
         self._bytes_max = min(packet_bytes_max, _BYTES_MAX)
 
     def take(self, stamp: tuple[int, int], data: bytes, at: int, until: int, receipts: bytearray) -> int:
         """Take in the run that begins at `at`, up to about `until`; its receipts are added. Returns where it ends."""
-        size, client_id, topics, append, bytes_max = (
-            len(data),
-            self._client_id,
-            self._topics,
-            self._append,
-            self._bytes_max,
-        )
+        size, topics, append = len(data), self._topics, self._intake.append
+        client_id, bytes_max = self._client_id, self._bytes_max
         received_ns, mono_ns = stamp
         while at < until and at + 4 <= size:
             first, length, start = data[at], data[at + 1], at + 2
@@ -67,5 +69,10 @@ class PlainRun:
         return at
 
 
-NO_RUN = PlainRun("", {}, lambda *_: 0, 0)
+class _Nobody:
+    def append(self, *_: object) -> int:
+        raise AssertionError
+
+
+NO_RUN = PlainRun("", {}, _Nobody(), 0)
 """Of a client that is not admitted, or whose every message has to be looked at."""

@@ -25,18 +25,21 @@ def publish(packet_id: int, payload: bytes = b"21.5", *, first: int = 0x32, topi
             return bytes([first, *digits]) + body
 
 
+class Intake:
+    def __init__(self) -> None:
+        self.taken: list[tuple[object, ...]] = []
+
+    def append(self, *message: object) -> int:
+        self.taken.append(message)
+        return len(self.taken)
+
+
 def take(
     data: bytes, *, until: int = 1 << 20, packet_bytes_max: int = 1 << 18
 ) -> tuple[int, list[tuple[object, ...]], bytes]:
-    taken: list[tuple[object, ...]] = []
-
-    def append(*message: object) -> int:
-        taken.append(message)
-        return len(taken)
-
-    receipts = bytearray()
-    end = PlainRun("a", TOPICS, append, packet_bytes_max).take(STAMP, data, 0, until, receipts)
-    return end, taken, bytes(receipts)
+    intake, receipts = Intake(), bytearray()
+    end = PlainRun("a", TOPICS, intake, packet_bytes_max).take(STAMP, data, 0, until, receipts)
+    return end, intake.taken, bytes(receipts)
 
 
 def test_a_run_is_taken_with_its_receipts_in_order() -> None:
@@ -90,3 +93,12 @@ def test_no_bytes_whatsoever_raise_or_lead_beyond_their_end(data: bytes) -> None
     end, taken, receipts = take(publish(7) + data)
     assert len(publish(7)) <= end <= len(publish(7) + data)
     assert len(receipts) == 4 * len(taken)
+
+
+def test_messages_are_judged_by_contracts_that_came_after_their_client() -> None:
+    intake, judged = Intake(), Intake()
+    run = PlainRun("a", TOPICS, intake, 1 << 18)
+    run.take(STAMP, publish(1), 0, 1 << 20, bytearray())
+    intake.append = judged.append  # type: ignore[method-assign]
+    run.take(STAMP, publish(2), 0, 1 << 20, bytearray())
+    assert len(intake.taken) == len(judged.taken) == 1
