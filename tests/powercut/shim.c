@@ -382,16 +382,22 @@ ssize_t pwrite(int fd, const void *data, size_t length, off_t offset) {
     return written_at(fd, data, length, offset);
 }
 
+/* By descriptor, so that what came before a reset can be told once the kernel has forgotten who sent it. */
+static uint16_t peers[FILES_MAX];
+
 static int is_tcp(int fd, uint32_t *local_port, uint32_t *peer_port) {
     struct sockaddr_in local = {0}, peer = {0};
     socklen_t local_length = sizeof local, peer_length = sizeof peer;
-    if (trace_fd < 0 || getsockname(fd, (struct sockaddr *)&local, &local_length) != 0 ||
-        local.sin_family != AF_INET || getpeername(fd, (struct sockaddr *)&peer, &peer_length) != 0) {
+    if (trace_fd < 0 || fd < 0 || fd >= FILES_MAX || getsockname(fd, (struct sockaddr *)&local, &local_length) != 0 ||
+        local.sin_family != AF_INET) {
         return 0;
     }
+    if (getpeername(fd, (struct sockaddr *)&peer, &peer_length) == 0) {
+        peers[fd] = ntohs(peer.sin_port);
+    }
     *local_port = ntohs(local.sin_port);
-    *peer_port = ntohs(peer.sin_port);
-    return 1;
+    *peer_port = peers[fd];
+    return peers[fd] != 0;
 }
 
 /* Whatever writes to the current place of a file, or to a socket: both are put on record as they are done. */

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.powercut.ledger import Ledger
 
 _UPSTREAM = "cloud"
+URGENT = "load/urgent-0"
+"""The topic of the only lane, where there is one."""
 _LIMITS = LogConfig(retention_bytes_max=0, retention_age_s=0)
 
 
@@ -42,6 +44,10 @@ class Opened(NamedTuple):
     """What the next event was given."""
     retained: dict[str, bytes]
     """Payload of the retained message of each topic."""
+    spans: list[tuple[int, int]]
+    """Stretches that went live: after the first number up to the second."""
+    urgent: int
+    """How far the only lane is; 0 if there is none."""
 
 
 async def open_log(data_dir: Path) -> Opened:
@@ -95,6 +101,13 @@ async def judge(
         problems.append("the log has another id than the one the upstream was told")
     if any(seq not in taken for seq in range(ledger.cursor_at_start + 1, log.cursor + 1)):
         problems.append(f"the cursor is at {log.cursor}, and the upstream has not acknowledged everything before it")
+    problems += [
+        f"what went live is said to be done up to {end}, and the upstream has not acknowledged all of it"
+        for begin, end in log.spans
+        if any(seq not in taken for seq in range(begin + 1, end + 1))
+    ]
+    if any(event.topic == URGENT and event.seq <= log.urgent and event.seq not in taken for event in log.events):
+        problems.append(f"the lane is at {log.urgent}, and the upstream has not acknowledged everything of it before")
     problems += _stored_twice(log, ledger) + _retained_wrongly(log, ledger, acknowledged)
     return Verdict(frozenset((acknowledged | set(before)) - held), problems)
 
@@ -124,9 +137,11 @@ async def _open_once(data_dir: Path) -> Opened:
         while more := await log.read(events[-1].seq if events else 0, 1000):
             events += more
         head, cursor = log.head, log.cursor(_UPSTREAM)
+        ahead = log.views.progress(_UPSTREAM).ahead
+        spans = [(span.account.started, span.account.seq) for span in ahead.spans]
         retained = {topic: message.payload for topic, message in log.retained.items()}
         next_seq = log.intake.append(clock.wall_ns(), clock.mono_ns(), "after", "after", 1, False, b"after the cut")
         await log.intake.settled()
-        return Opened(events, head, cursor, log.log_id, next_seq, retained)
+        return Opened(events, head, cursor, log.log_id, next_seq, retained, spans, max(ahead.lanes, default=0))
     finally:
         await log.close(10)
