@@ -13,9 +13,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway import control
-from gateway.broker.broker import Broker
-from gateway.broker.rights import Rights
+from gateway import control, front
 from gateway.clock import SystemClock
 from gateway.contracts.build import build as contracts_of
 from gateway.errors import ConfigError
@@ -105,11 +103,9 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        config = self._config
-        rights = Rights(config.rights, config.roles, is_local=config.broker.is_local())
-        self._broker = Broker(config.broker, self._log, self._ingest, rights)
+        self._broker = front.build(self._config, self._log, self._ingest, SystemClock())
         try:
-            loop.add_signal_handler(signal.SIGHUP, self._broker.handshakes.reload)
+            loop.add_signal_handler(signal.SIGHUP, self._broker.reload)
             await self._run_until(stop)
         finally:
             await self._broker.close()
@@ -150,7 +146,7 @@ class Gateway:
             "clock": self._clock_sync.status()._asdict(),
             "log": log._asdict(),
             "wear": None if worn is None else worn._asdict(),
-            "broker": self._broker.status()._asdict(),
+            **self._broker.describe(),
             "ingest": self._ingest.describe(),
             "upstreams": upstreams,
             "certificates": self._expiry.describe(),
@@ -160,7 +156,7 @@ class Gateway:
         theirs = [
             each for of in self._forwardings for upstream in of.upstreams for each in kinds.certificates(upstream)
         ]
-        return self._broker.handshakes.certificates + theirs
+        return self._broker.certificates + theirs
 
     def _connect_replay(self, name: str, id_: str) -> tuple[UpstreamConfig, Upstream]:
         """The section of an upstream and one more connection to it, whose events are marked."""
@@ -192,7 +188,7 @@ class Gateway:
     async def _obey(self, request: dict[str, Any]) -> object:
         """Hand a command from the control socket to the part that it is for."""
         commands: dict[str, Callable[[dict[str, Any]], Awaitable[object]]] = {
-            "devices": self._broker.registry.obey,
+            **self._broker.commands,
             "replay": ReplayCommands(self._replayer, self._log).obey,
         }
         carry_out = commands.get(str(request.get("command")))
@@ -217,9 +213,8 @@ class Gateway:
             ]
             running += [tasks.create_task(self._replayer.run(), name="replays")]
             running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwardings]
-            addresses = " ".join(str(address) for address in self._broker.addresses)
-            logger.info("the gateway is ready", extra={"listen": addresses, "head": self._log.head})
-            self._notifier.ready(f"listening on {addresses}")
+            logger.info("the gateway is ready", extra={"front": self._broker.summary, "head": self._log.head})
+            self._notifier.ready(self._broker.summary)
             await stop.wait()
             logger.info("the gateway stops")
             self._notifier.stopping()

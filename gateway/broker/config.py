@@ -35,7 +35,7 @@ class Listen(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -114,6 +114,9 @@ class BrokerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    mode: Literal["embedded"] = "embedded"
+    """embedded: the gateway is the broker. external: it takes events from another one, with keys of its own
+    (`gateway.external.config`)."""
     listen: list[str] = Field(default=["mqtt://127.0.0.1:1883"], min_length=1)
     """Addresses: `mqtt://host:port`, `ws://host:port`; with TLS `mqtts://host:port`, `wss://host:port`."""
     tls: TlsConfig | None = None
@@ -206,7 +209,8 @@ class BrokerConfig(BaseModel):
         return all(address.is_loopback for address in self.addresses())
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server of this host name or address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

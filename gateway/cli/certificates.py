@@ -10,8 +10,10 @@ import typer
 
 from gateway.broker import tls
 from gateway.cli import show
+from gateway.client_tls import ClientTls
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError
+from gateway.external.config import ExternalBrokerConfig
 from gateway.upstreams import kinds
 
 if TYPE_CHECKING:
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 def read(settings: Config) -> tuple[list[Certificate], list[ConfigError]]:
     """The certificates in the files, and why others cannot be used."""
     sources: list[Callable[[], list[Certificate]]] = []
-    server = settings.broker.tls
-    if server is not None:
+    broker = settings.broker
+    if isinstance(broker, ExternalBrokerConfig):
+        if broker.address.tls:
+            sources.append(ClientTls(broker, "broker", broker.address.host).read)
+    elif (server := broker.tls) is not None:
         sources.append(lambda: tls.load(server)[1])
     for name, upstream in settings.upstreams.items():
         client = kinds.tls_of(upstream, name)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gateway.broker.config import is_loopback
 from gateway.cli import certificates
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.config import load
+from gateway.external.config import ExternalBrokerConfig
 
 if TYPE_CHECKING:
     from gateway.broker.config import BrokerConfig
@@ -29,12 +31,20 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if settings.ingest.without_contract != "allow" and not settings.contracts:
         fate = "flagged" if settings.ingest.without_contract == "flag" else "refused"
         warnings.append(f"ingest.without_contract: there is no [contracts.<name>] section, so every message is {fate}")
-    warnings += _doors(settings.broker) + certificates.verify(settings)
+    broker = settings.broker
+    way_in: dict[str, object] = {}
+    if isinstance(broker, ExternalBrokerConfig):
+        way_in["source"] = f"{broker.url}, topics {', '.join(broker.topics)}"
+        warnings += _path(broker)
+    else:
+        way_in["listen"] = broker.listen
+        warnings += _doors(broker)
+    warnings += certificates.verify(settings)
     report = {
         "config": str(load.find(config)),
         "id": settings.gateway.id,
         "data_dir": str(data_dir),
-        "listen": settings.broker.listen,
+        **way_in,
         "upstreams": {name: f"{each.type} {each.url}" for name, each in settings.upstreams.items()},
         "contracts": {name: f"{each.topic} {each.codec}" for name, each in settings.contracts.items()},
         "warnings": warnings,
@@ -44,13 +54,23 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         return
     typer.echo(f"{report['config']} is right.")
     typer.echo(f"  gateway   {settings.gateway.id}, data in {data_dir}")
-    typer.echo(f"  listens   {', '.join(settings.broker.listen)}")
+    if isinstance(broker, ExternalBrokerConfig):
+        typer.echo(f"  source    {way_in['source']}")
+    else:
+        typer.echo(f"  listens   {', '.join(broker.listen)}")
     for name, each in settings.upstreams.items():
         typer.echo(f"  upstream  {name}: {each.type} {each.url}, topics {', '.join(each.topics)}")
     for name, contract in settings.contracts.items():
         typer.echo(f"  contract  {name}: {contract.topic}, {contract.codec}, {contract.policy}")
     for warning in warnings:
         typer.echo(f"  warning   {warning}")
+
+
+def _path(broker: ExternalBrokerConfig) -> list[str]:
+    """What is wrong with the way from an external broker."""
+    if broker.address.tls or is_loopback(broker.address.host):
+        return []
+    return ["broker.url: password and messages cross the network readable; write mqtts:// if the broker has TLS"]
 
 
 def _doors(broker: BrokerConfig) -> list[str]:

@@ -19,8 +19,10 @@ from gateway.cli import show
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.errors import ConfigError
 from gateway.eventlog.devices import at_rest
+from gateway.external.config import ExternalBrokerConfig
 
 if TYPE_CHECKING:
+    from gateway.broker.config import BrokerConfig
     from gateway.config.model import Config
 
 app = typer.Typer(help="Devices and other clients that may log in.", no_args_is_help=True, rich_markup_mode=None)
@@ -113,15 +115,20 @@ def _give_secret(settings: Config, action: str, name: str, *, as_json: bool, rol
 
 def _ask(settings: Config, **request: str | None) -> Any:
     """The answer of the running gateway; without one the change is made in its files."""
+    if isinstance(settings.broker, ExternalBrokerConfig):
+        raise ConfigError(
+            f"devices log in at {settings.broker.url}, because broker.mode is external",
+            "That broker has means of its own for it; with Mosquitto: mosquitto_passwd.",
+        )
     asked = {"command": "devices", **request}
     answer = control.command(settings.gateway.data_dir, asked)
-    return asyncio.run(_change_at_rest(settings, asked)) if answer is None else answer
+    return asyncio.run(_change_at_rest(settings, settings.broker, asked)) if answer is None else answer
 
 
-async def _change_at_rest(settings: Config, asked: dict[str, str | None]) -> Any:
+async def _change_at_rest(settings: Config, broker: BrokerConfig, asked: dict[str, str | None]) -> Any:
     logging.getLogger("gateway.broker.registry").setLevel(logging.ERROR)  # what it warns of is in the list
     with at_rest(settings.gateway.data_dir) as store:
-        return await Registry(settings.broker.users, store, settings.broker.devices_max).obey(asked)
+        return await Registry(broker.users, store, broker.devices_max).obey(asked)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -86,6 +86,8 @@ def _show(facts: dict[str, Any]) -> None:
     _show_trouble(log)
     if broker := facts.get("broker"):
         _show_broker(broker)
+    if source := facts.get("source"):
+        _show_source(source)
     for each in facts["upstreams"]:
         _show_upstream(each)
     certificates.print_all(facts)
@@ -135,6 +137,27 @@ def _show_broker(broker: dict[str, Any]) -> None:
         who = show.plain(each["client_id"]) + (f" (user {show.plain(each['username'])})" if each["username"] else "")
         what = f"{each['action']} {show.plain(each['topic'])}".strip()
         typer.echo(f"          refused {each['times']:,} time(s): {who}: {what}: {show.plain(each['reason'])}")
+
+
+def _show_source(source: dict[str, Any]) -> None:
+    state = typer.style(source["state"], fg="green" if source["state"] == "connected" else "red")
+    typer.echo(
+        f"source    {source['url']} as {show.plain(source['client_id'])}: {state} for {source['state_s']:,.0f} s"
+    )
+    if source["reason"]:
+        typer.secho(f"          {show.plain(source['reason'])}", fg="red")
+    typer.echo(
+        f"          {source['messages']:,} message(s) taken in, {source['repeats']:,} repeat(s) not stored again, "
+        f"{source['reconnects']:,} reconnect(s)"
+    )
+    told = {
+        "held_up": "nothing is read, because the log is full",
+        "sessions_lost": f"{source['sessions_lost']:,} time(s) the broker had forgotten our session",
+        "invalid": f"{source['invalid']:,} message(s) thrown away, because their topic is none",
+    }
+    for key, what in told.items():
+        if source[key]:
+            typer.secho(f"          {what}", fg="yellow")
 
 
 def _show_tls(tls: dict[str, Any]) -> None:

@@ -135,7 +135,12 @@ def _value(text: str, *, as_list: bool) -> Any:
 
 
 def _is_list(sections: list[str], key: str) -> bool:
-    lists = {"broker": {"listen"}, "upstreams": {"topics"}, "rights": _RIGHTS, "roles": _RIGHTS}
+    lists = {
+        "broker": {"listen", "topics", "device_patterns"},
+        "upstreams": {"topics"},
+        "rights": _RIGHTS,
+        "roles": _RIGHTS,
+    }
     return (not sections and key == "include") or (bool(sections) and key in lists.get(sections[0], ()))
 
 
@@ -143,6 +148,8 @@ def _explain(details: ErrorDetails) -> str:
     location = [str(part) for part in details["loc"]]
     if location[:1] == ["upstreams"] and len(location) > 3 and location[2] not in _keys_beside(location[:3]):
         del location[2]  # the kind of upstream, which pydantic adds to the way when there are several
+    if location[:1] == ["broker"]:
+        del location[1:2]  # its mode, likewise
     key = ".".join(location)
     if details["type"] == "extra_forbidden":
         return f"{key}: there is no such key{_nearest(location)}"
@@ -168,6 +175,8 @@ def _nearest(location: list[str]) -> str:
     known = _keys_beside(location)
     if not known:
         return ""
+    if location[-1] in known:
+        return "; it is one of another kind or mode"
     near = difflib.get_close_matches(location[-1], known, 1)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from gateway.broker.config import BrokerConfig
 from gateway.broker.roles import BUILT_IN_ROLES, RightsConfig, RoleConfig
 from gateway.contracts.config import ContractConfig
 from gateway.eventlog.config import LogConfig
+from gateway.external.config import ExternalBrokerConfig
 from gateway.forward.config import ReplayConfig
 from gateway.health.clocksync import ClockMode
 from gateway.ingest.config import IngestConfig
@@ -18,6 +19,22 @@ from gateway.upstreams.kinds import AnyUpstreamConfig
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Letters, digits, '.', '_' and '-', at most 64."""
+
+
+def mode_of(broker: Any) -> str:
+    """Which of the two a section `[broker]` is: `embedded` or `external`; any other text is a mistake."""
+    return str(broker.get("mode", "embedded") if isinstance(broker, dict) else getattr(broker, "mode", "embedded"))
+
+
+AnyBrokerConfig: TypeAlias = Annotated[
+    Annotated[BrokerConfig, Tag("embedded")] | Annotated[ExternalBrokerConfig, Tag("external")],
+    Discriminator(
+        mode_of,
+        custom_error_type="mode",
+        custom_error_message='write mode = "embedded" (this gateway is the broker) or "external" (another one is)',
+    ),
+]
+"""Section `[broker]`; `mode` tells which."""
 
 
 class GatewayConfig(BaseModel):
@@ -45,7 +62,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     gateway: GatewayConfig
-    broker: BrokerConfig = BrokerConfig()
+    broker: AnyBrokerConfig = BrokerConfig()
     log: LogConfig = LogConfig()
     upstreams: dict[Name, AnyUpstreamConfig] = {}
     rights: RightsConfig = RightsConfig()
@@ -61,8 +78,20 @@ class Config(BaseModel):
         for name in BUILT_IN_ROLES:
             if name in self.roles:
                 raise ValueError(f"roles.{name}: this role is built in; give yours another name, or write [rights]")
+        if isinstance(self.broker, ExternalBrokerConfig):
+            return self
         wanted = {f"broker.users.{name}": user.role for name, user in self.broker.users.items()}
         for key, role in {**wanted, "rights.anonymous_role": self.rights.anonymous_role}.items():
             if role is not None and role not in {*BUILT_IN_ROLES, *self.roles}:
                 raise ValueError(f"{key}: there is no role {role!r}; add a section [roles.{role}]")
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_logs_in_at_an_external_broker_here(self) -> Self:
+        # Roles may stand here all the same: they come with files that are included for their contracts.
+        if isinstance(self.broker, ExternalBrokerConfig) and "rights" in self.model_fields_set:
+            raise ValueError(
+                'rights: with broker.mode = "external" devices log in at that broker, which has rights of its own; '
+                "remove this section"
+            )
         return self

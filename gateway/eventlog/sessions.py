@@ -1,16 +1,19 @@
-"""Where persistent sessions are kept; what they are is told in `queue`."""
+"""Where persistent sessions are kept; what they are is told in `queue`. Also the one we have at another broker."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from gateway.eventlog.queue import NOTHING, Owed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from gateway.eventlog.queue import Queues, Session
     from gateway.eventlog.state import State
+
+_OURS = "external_session"
 
 
 class Sessions:
@@ -63,3 +66,19 @@ class Sessions:
         """See `Queues.put_back`."""
         if self.queues is not None:
             self.queues.put_back(owed)
+
+    def subscribed(self, name: str) -> list[str]:
+        """Filters that our own session of this name is subscribed to, at another broker; none if that is not known."""
+        try:
+            kept, filters = json.loads(self._state.meta(_OURS) or "[]")
+        except ValueError:
+            return []
+        return [str(each) for each in filters] if kept == name else []
+
+    async def keep_subscribed(self, name: str, filters: Sequence[str]) -> None:
+        """Keep what our own session is subscribed to; durable when it returns, and the only one that is kept.
+
+        Raises:
+            LogError: the disk refused.
+        """
+        await self._write(self._state.set_meta, _OURS, json.dumps([name, list(filters)]))

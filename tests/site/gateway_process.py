@@ -50,7 +50,7 @@ class GatewayProcess:
         self.config_path = folder / f"{name}.toml"
         self.log_path = folder / f"{name}.log"
         text = f'[gateway]\nid = "{name}"\ndata_dir = "{self.data_dir}"\nclock_wait_s = 0\n'
-        if "listen" not in broker:
+        if "listen" not in broker and "mode" not in broker:
             listen = [f"mqtt://127.0.0.1:{self.port}"] + [f"ws://127.0.0.1:{self.ws_port}"] * websocket
             broker = f"listen = {json.dumps(listen)}\n{broker}"
         text += f"[broker]\n{broker}\n"
@@ -100,6 +100,16 @@ class GatewayProcess:
         answer = control.ask_status(self.data_dir)
         assert answer is not None, f"the gateway does not answer: {self.log()}"
         return answer
+
+    def source(self) -> dict[str, Any]:
+        """What the external broker is to it, where it has one."""
+        found: dict[str, Any] = self.status()["source"]
+        return found
+
+    def wait_source(self, state: str = "connected") -> dict[str, Any]:
+        """Wait until the external broker is in this state."""
+        wait_for(lambda: self.source()["state"] == state, what=f"a source that is {state}, not {self.source()}")
+        return self.source()
 
     def upstream(self, name: str = "cloud") -> dict[str, Any]:
         return next(each for each in self.status()["upstreams"] if each["name"] == name)

@@ -14,6 +14,7 @@ from gateway.broker.roles import RightsConfig, RoleConfig
 from gateway.config.model import GatewayConfig
 from gateway.contracts.config import ContractConfig, FieldConfig
 from gateway.eventlog.config import LogConfig
+from gateway.external.config import ExternalBrokerConfig
 from gateway.forward.config import ReplayConfig, UpstreamConfig
 from gateway.ingest.config import IngestConfig
 from gateway.upstreams.mqtt import MqttUpstreamConfig
@@ -26,6 +27,7 @@ COMMON = set(UpstreamConfig.model_fields)
 SECTIONS = {
     "[gateway]": (GatewayConfig, set()),
     "[broker]": (BrokerConfig, set()),
+    "[broker] with mode = external": (ExternalBrokerConfig, set()),
     "[broker.tls]": (TlsConfig, set()),
     "[rights]": (RightsConfig, set()),
     "[roles.NAME]": (RoleConfig, set()),
