@@ -59,6 +59,7 @@ class Gateway:
         clock = SystemClock()
         self._started_s = time.monotonic()
         self._log = EventLog(config.gateway.data_dir, config.log, clock, config.upstreams.keys())
+        self._log.quarantined.limits = config.quarantine
         self._first_head = self._log.head
         self._ingest = Ingest(
             self._log, clock, contracts_of(config.contracts, config.ingest.without_contract), config.ingest
@@ -148,6 +149,7 @@ class Gateway:
             "wear": None if worn is None else worn._asdict(),
             **self._broker.describe(),
             "ingest": self._ingest.describe(),
+            "quarantine": self._log.quarantined.describe(),
             "upstreams": upstreams,
             "certificates": self._expiry.describe(),
         }

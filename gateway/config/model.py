@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 from gateway.broker.config import BrokerConfig
 from gateway.broker.roles import BUILT_IN_ROLES, RightsConfig, RoleConfig
 from gateway.contracts.config import ContractConfig
-from gateway.eventlog.config import LogConfig
+from gateway.eventlog.config import LogConfig, QuarantineConfig
 from gateway.external.config import ExternalBrokerConfig
 from gateway.forward.config import ReplayConfig
 from gateway.health.clocksync import ClockMode
@@ -64,6 +64,7 @@ class Config(BaseModel):
     gateway: GatewayConfig
     broker: AnyBrokerConfig = BrokerConfig()
     log: LogConfig = LogConfig()
+    quarantine: QuarantineConfig = QuarantineConfig()
     upstreams: dict[Name, AnyUpstreamConfig] = {}
     rights: RightsConfig = RightsConfig()
     roles: dict[Name, RoleConfig] = {}

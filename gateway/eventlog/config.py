@@ -9,6 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field
 _MIB = 1024 * 1024
 
 
+class QuarantineConfig(BaseModel):
+    """How much the quarantine may hold (section `[quarantine]`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    events_max: int = Field(default=10_000, ge=1)
+    """Events in quarantine, those of all contracts and upstreams together."""
+    bytes_max: int = Field(default=16 * _MIB, ge=1024)
+    """The same limit in bytes: topic, payload and properties of each, and 400 more."""
+    policy: Literal["drop_oldest", "refuse"] = "drop_oldest"
+    """What becomes of more. drop_oldest: the oldest go, those that were released first. refuse: it keeps what it has,
+    and further ones get no place in it. Either is booked in the loss ledger, the event itself is acknowledged and stays
+    in the log as long as retention keeps it, and nothing waits for room."""
+
+
 class LogConfig(BaseModel):
     """Limits and intervals of the event log; durability is not among them."""
 

@@ -16,7 +16,11 @@ from gateway.errors import LogError
 from gateway.eventlog.pages import PAGE_BYTES, PAGE_BYTES_BEFORE, page_bytes_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 _DAMAGE_CODES = frozenset(
     {
@@ -195,3 +199,15 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def asked(db: sqlite3.Connection, path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
+    """What `work` finds in the database at `path`.
+
+    Raises:
+        LogError: it cannot be read; `Damaged` if it is not what was written.
+    """
+    try:
+        return work(db)
+    except SQLITE_ERRORS as error:
+        raise translated(error, path, f"{path} cannot be read: {error}", "Look at the disk (dmesg).") from error

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from gateway.eventlog.wanted import Wanted
 
 
+_KEEPS_BOOKS = "SELECT 1 FROM pragma_table_info('cursors') WHERE name = 'started'"
+
+
 class History:
     """A data directory opened for reading; a context manager."""
 
@@ -85,8 +88,15 @@ class History:
         Raises:
             ConfigError: the gateway has not run since an earlier version that kept none.
         """
-        self._state.require_books()
+        self._require_books()
         return self._state.losses()
+
+    def _require_books(self) -> None:
+        if not self._state.ask(lambda db: db.execute(_KEEPS_BOOKS).fetchone()):
+            raise ConfigError(
+                f"{self._state.path} was written by an earlier version, which kept no books",
+                "Start the gateway once; books are kept from then on (gateway run).",
+            )
 
     def books(self, configured: Collection[str]) -> list[Line]:
         """The books of every upstream (see `books`), added up from the files: at one moment only if no gateway runs.

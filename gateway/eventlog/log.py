@@ -21,10 +21,11 @@ from gateway.eventlog.devices import Devices
 from gateway.eventlog.ledger import Ledger
 from gateway.eventlog.matching import Matching
 from gateway.eventlog.mending import Mender
+from gateway.eventlog.quarantine import Quarantine
 from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
 from gateway.eventlog.replays import Replays
-from gateway.eventlog.retained import RetainedMessages
+from gateway.eventlog.retained import CATCH_UP_EVENTS_MAX, RetainedMessages
 from gateway.eventlog.sequences import Sequences
 from gateway.eventlog.sessions import Sessions
 from gateway.eventlog.status import LogStatus
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 
 _RETAINED_LAG_EVENTS_MAX = 20_000
 """How far `state.db` may lag behind in retained messages; that much is read again at start."""
-_CATCH_UP_EVENTS_MAX = 100_000
-"""So many events are looked through for retained messages at start, or between two flushes of cursors."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -130,21 +128,11 @@ class EventLog:
         parts = self._reading, lambda: self._cursors.missing, self._cursor_moved.set
         self.replays = Replays(self._state, self._write, *parts)
         """What is to be sent again."""
+        owners = self._state, self._write, self._reading
+        self.quarantined = Quarantine(*owners, self.read, self._clock, self.head)
+        """What went nowhere, and why."""
         self._reading.damaged = self._writer.damaged
-        self._recover_retained()
-
-    def _recover_retained(self) -> None:
-        """Look through what `state.db` does not know of: at once if it is little and readable, else while running."""
-        after_seq = self._messages.seq
-        try:
-            if self._reading.damaged is None and self.head - after_seq <= _CATCH_UP_EVENTS_MAX:
-                for event in self._reading.scan(after_seq, self.head):
-                    if event.retain:
-                        self._messages.note(event)
-                return
-        except Damaged as damaged:
-            self._reading.damaged = damaged
-        self._messages.behind = (after_seq, self._writer.next_seq - 1)
+        self._reading.recover(self._messages, self.head, self._writer.next_seq - 1)
 
     def tail(self, after_seq: int) -> Iterator[Event]:
         """Events after `after_seq` up to the head, in the calling thread, as far as they can be read.
@@ -200,7 +188,7 @@ class EventLog:
 
     async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
         """Store which events an upstream can never take; durable when it returns."""
-        await self._write(self._state.quarantine, upstream, reasons, self._clock.wall_ns())
+        await self.quarantined.refuse(upstream, reasons)
 
     async def keep_anchor(self, anchor: Anchor) -> None:
         """Store that the clock of this boot is set, and let times be told by it; durable when it returns.
@@ -226,6 +214,7 @@ class EventLog:
             await self._cursor_moves()
             await self._tend("cursors and retained messages", self.flush)
             await self._tend("mending", self.mend)
+            await self._tend("quarantine", self.follow)
             if loop.time() >= next_retention_s or self._grown or self._upkeep.presses:
                 self._grown = False
                 next_retention_s = loop.time() + self._config.retention_interval_s
@@ -283,6 +272,10 @@ class EventLog:
         async with self._flushing:
             return losses.dropped_in([*await self._write(self._state.losses), *self._cursors.lost])
 
+    async def follow(self) -> None:
+        """Take into quarantine what the log tells of violations and releases (see `Quarantine.follow`)."""
+        await self.quarantined.follow(self.head)
+
     async def mend(self) -> None:
         """Mend what was found damaged at start, and go on looking for retained messages the state does not know of.
 
@@ -290,7 +283,7 @@ class EventLog:
             LogError: the disk refused; call again.
         """
         await self._upkeep.explain(self.head)
-        for _ in range(_CATCH_UP_EVENTS_MAX // 10_000):
+        for _ in range(CATCH_UP_EVENTS_MAX // 10_000):
             if self._messages.behind is None:
                 return
             self._messages.catch_up(await self._reading.read(*self._messages.behind, 10_000))
@@ -301,12 +294,15 @@ class EventLog:
         Raises:
             LogError: the disk refuses to be read, or to book what is dropped, or a segment cannot be unlinked.
         """
+        with suppress(LogError):  # a full disk refuses this, and gets room by what can go
+            await self.follow()
         await self._upkeep.retain(self.head, self._kept_from)
 
     def _kept_from(self) -> int:
-        """The first event that may be the only one to tell of a retained message."""
+        """The first event that may be the only one to tell of a retained message, or of one in quarantine."""
         messages = self._messages
-        return 1 + (messages.seq if messages.changed or messages.behind else self.head)
+        retained = 1 + (messages.seq if messages.changed or messages.behind else self.head)
+        return min(retained, self.quarantined.kept_from(self.head))
 
     async def books(self) -> list[Line]:
         """What became of every event, by upstream (see `books`).
@@ -341,6 +337,7 @@ class EventLog:
             async with asyncio.timeout(timeout_s):
                 await self.intake.settled()
                 await self.flush()
+                await self.follow()
         except (TimeoutError, LogError) as error:
             logger.error("the log could not be flushed before the stop", extra={"reason": str(error)})  # noqa: TRY400
         self.intake.stop()
@@ -372,6 +369,7 @@ class EventLog:
         self.sequences.note(batch.numbered)
         if not batch.events:
             return
+        self.quarantined.note(batch)
         for event in batch.events:
             if event.retain:
                 self._messages.note(event)

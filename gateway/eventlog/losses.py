@@ -36,6 +36,9 @@ REJECTED = "rejected"
 DEVICE_GAP, DEVICE_REPEAT, DEVICE_RESTART = "device_gap", "device_repeat", "device_restart"
 """What a device's own numbers tell: messages that never came, that came again, and a count that began anew. The number
 is that of the event that told it."""
+QUARANTINE_DROPPED, QUARANTINE_FULL, PURGED = "quarantine_dropped", "quarantine_full", "purged"
+"""Gone from the quarantine, beyond its limits; never got in, for want of room; removed by an operator. The books count
+such an event as quarantined all the same."""
 EVENTS_MAX = 2**31
 """No single row counts more at once: numbers that devices make up must not add up to what no column holds."""
 _OF_DEVICES = (DEVICE_GAP, DEVICE_REPEAT, DEVICE_RESTART)

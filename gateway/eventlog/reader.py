@@ -175,12 +175,7 @@ class SegmentReader:
         return events
 
     def notes(self, first_seq: int, last_seq: int, rows_max: int) -> notes.Notes:
-        """What is noted of events from `first_seq` to `last_seq`, of each kind `rows_max` at the most, in order.
-
-        Raises:
-            Damaged: the segment is not what was written. A single note that is not is left out, or told as such.
-            LogError: the disk did not give it.
-        """
+        """What is noted of events from `first_seq` to `last_seq`, of each kind `rows_max` at the most, in order."""
         try:
             return notes.read(self._db, first_seq, last_seq, rows_max)
         except SQLITE_ERRORS as error:

@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gateway.errors import LogError
-from gateway.eventlog import held, losses, segment, state, times
+from gateway.eventlog import held, losses, noted, segment, state, times
 from gateway.eventlog.damage import Damaged, inode_of
 from gateway.eventlog.ending import look_over_file
 from gateway.eventlog.losses import Missing, Span
 from gateway.eventlog.reader import UNSURE_FROM
+from gateway.eventlog.retained import CATCH_UP_EVENTS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.eventlog.boots import Boots
     from gateway.eventlog.mending import Mended, Mender
     from gateway.eventlog.reader import LogReader
+    from gateway.eventlog.retained import RetainedMessages
     from gateway.eventlog.retention import SegmentFacts
 
     T = TypeVar("T")
@@ -86,6 +88,26 @@ class Reading:
         """
         return self._reader.scan(after_seq, last_seq)
 
+    def recover(self, messages: RetainedMessages, head: int, last_seq: int) -> None:
+        """Look through what `messages` do not know yet: at once if it is little and readable, else they are behind.
+
+        To be used before anything else is asked.
+
+        Args:
+            messages: those of the log.
+            head: the last event that can be read.
+            last_seq: the last number given out.
+        """
+        try:
+            if self.damaged is None and head - messages.seq <= CATCH_UP_EVENTS_MAX:
+                for event in self.scan(messages.seq, head):
+                    if event.retain:
+                        messages.note(event)
+                return
+        except Damaged as damaged:
+            self.damaged = damaged
+        messages.behind = (messages.seq, last_seq)
+
     async def read(self, after_seq: int, last_seq: int, events_max: int) -> list[Event]:
         """The next events after `after_seq` up to `last_seq`; empty if there are none.
 
@@ -119,6 +141,14 @@ class Reading:
             LogError: the disk refused.
         """
         return await self._call(self._reader.find, after_seq, last_seq, is_wanted, events_max)
+
+    async def noted(self, after_seq: int, last_seq: int) -> noted.Noted:
+        """A step through what is noted of events (see `noted`).
+
+        Raises:
+            LogError: the disk refused.
+        """
+        return await self._call(lambda: noted.noted(self._folder, self.segments, after_seq, last_seq))
 
     async def facts(self, head: int, age_ns: Callable[[str, int, int], int]) -> list[SegmentFacts]:
         """What retention needs to know of each segment of a log that ends at `head` (see `LogReader.facts`).

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import __version__
 from gateway.errors import LogError
-from gateway.eventlog import damage, devices, losses, mending, state, upgrade, wal
+from gateway.eventlog import damage, devices, losses, mending, quarantine, state, upgrade, wal
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
@@ -78,7 +78,7 @@ def _open_log(data_dir: Path, config: LogConfig, clock: Clock, reserve: Reserve)
         if lost:
             log_id = _find_log_id(folder)
             if log_id:
-                opened.keep_log_id(log_id)
+                opened.set_meta("log_id", log_id)
             why = f"{lost}; cursors were not known any more"
             losses.record(opened.path, [Span(0, 0)], losses.GAP, why, clock.wall_ns())
             logger.error(
@@ -124,6 +124,7 @@ def _open_state(data_dir: Path, reserve: Reserve, *, has_segments: bool) -> tupl
         aside = damage.set_aside(path, mending.damaged_folder(data_dir))
         anew = State(path, reserve)
         kept = devices.carry_over(aside, anew)
+        quarantine.carry_over(aside, anew)
         return anew, f"{damaged} (set aside as {aside.name}; devices that may log in: {kept} carried over)"
     return opened, ""
 

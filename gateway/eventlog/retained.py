@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gateway.event import Event
     from gateway.eventlog.config import LogConfig
 
+CATCH_UP_EVENTS_MAX = 100_000
+"""So many events are looked through at start, or between two flushes of cursors."""
 MESSAGE_OVERHEAD_BYTES = 400
 """What a retained message takes in memory beside its topic and payload, about."""
 

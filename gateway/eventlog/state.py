@@ -9,16 +9,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gateway.clock import Anchor
-from gateway.errors import ConfigError
-from gateway.eventlog import ahead_rows, losses, replays, schema, sequences
+from gateway.eventlog import ahead_rows, anchors, losses, quarantine_rows, replays, schema, sequences
 from gateway.eventlog.books import Account
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
-from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, look_over, translated
+from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, asked, look_over, translated
 from gateway.eventlog.queue import NOTHING, Owed, Session, decoded
 from gateway.eventlog.reserve import Reserve, refusal, with_reserve
 from gateway.eventlog.retained import Retained
@@ -26,13 +23,17 @@ from gateway.eventlog.segment import connect, connect_reading
 from gateway.eventlog.takeover import write_again
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeVar
 
+    from gateway.clock import Anchor
     from gateway.errors import LogError
     from gateway.eventlog.ahead import Ahead
     from gateway.eventlog.losses import Loss
     from gateway.eventlog.sequences import Counts
+
+    T = TypeVar("T")
 
 SEQ_MAX = 2**53
 """No log gets this far; a number beyond it is damage."""
@@ -40,16 +41,8 @@ _LOG_PAGES = 128
 """The write-ahead log is begun anew after so many pages, so that it leaves most of the reserve to the database."""
 _ACCOUNTS = f"SELECT {schema.ACCOUNT} FROM cursors"  # noqa: S608 - a constant
 _KEEP_ACCOUNT = f"INSERT OR REPLACE INTO cursors ({schema.ACCOUNT}, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-_ANCHORS = "SELECT boot_id, mono_ns, offset_ns, source, crc FROM anchors ORDER BY id"
 _BEGIN_SESSION = "INSERT OR REPLACE INTO sessions (client_id, subscriptions, owner) VALUES (?, '{}', ?)"
 _KEEP_SESSION = "UPDATE sessions SET subscriptions = ?, since = ? WHERE client_id = ?"
-_QUARANTINE = "INSERT OR REPLACE INTO quarantine (upstream, seq, reason, quarantined_ns) VALUES (?, ?, ?, ?)"
-_FORGET_ANCHORS = """
-    DELETE FROM anchors WHERE id <= (SELECT max(id) FROM anchors) - ? OR id IN (
-        SELECT id FROM anchors WHERE boot_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?
-    ) AND id > (SELECT min(id) FROM anchors WHERE boot_id = ?)"""
-"""To make room for one: the oldest of all, and of its boot the oldest but the first, which tells the time of all events
-before it."""
 
 
 def path_of(data_dir: Path) -> Path:
@@ -93,9 +86,15 @@ class State:
         self.anchors()
         self.devices()
         self.replays()
-        self._look("SELECT upstream, seq, reason, quarantined_ns FROM quarantine LIMIT 1")
+        self.ask(quarantine_rows.sums)
         accounts = self.accounts()
-        numbers = [self.retained_seq(), self.high_water(), self.sessions_seq() or 0, self.sequences()[1]]
+        numbers = [
+            self.number(quarantine_rows.SEQ),
+            self.retained_seq(),
+            self.high_water(),
+            self.sessions_seq() or 0,
+            self.sequences()[1],
+        ]
         numbers += [number for each in accounts.values() for number in each]
         kept = self.meta("cursors_crc")
         if any(type(seq) is not int or not 0 <= seq < SEQ_MAX for seq in numbers) or (
@@ -108,13 +107,9 @@ class State:
         if any(type(each.topic) is not str or type(each.payload) is not bytes for each in self.retained()):
             raise Damaged(self.path, f"{self.path} is damaged: its retained messages are not what was written")
 
-    def keep_log_id(self, log_id: str) -> None:
-        """Go on under the id of a log whose state was lost."""
-        self.set_meta("log_id", log_id)
-
     def high_water(self) -> int:
         """A number up to which sequence numbers have been given out for sure; more may have been since."""
-        return self._number("high_water")
+        return self.number("high_water")
 
     def log_id(self) -> str:
         """The random id of this log, made at its first start; with `seq` it names an event in the whole world."""
@@ -191,10 +186,31 @@ class State:
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
-    def quarantine(self, upstream: str, reasons: Mapping[int, str], now_ns: int) -> None:
-        """Store which events an upstream can never take, and why."""
-        rows = [(upstream, seq, reason, now_ns) for seq, reason in reasons.items()]
-        self._write(_QUARANTINE, rows)
+    def ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` finds in the database.
+
+        Raises:
+            LogError: it cannot be read.
+        """
+        return asked(self._db, self.path, work)
+
+    def transact(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Have `work` change the database in one transaction, in what room there is but for the reserve.
+
+        Raises:
+            LogError: the disk refused, and nothing has changed.
+        """
+        self._begin()
+        try:
+            work(self._db)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    @with_reserve
+    def insist(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """As `transact`, with the reserve."""
+        self.transact(work)
 
     def retained(self) -> list[Retained]:
         """The retained messages as of `retained_seq`."""
@@ -202,9 +218,10 @@ class State:
 
     def retained_seq(self) -> int:
         """The event up to which `retained` is true; later ones are found in the log."""
-        return self._number("retained_seq")
+        return self.number("retained_seq")
 
-    def _number(self, key: str) -> int:
+    def number(self, key: str) -> int:
+        """A number kept by name; 0 if it was never set."""
         text = self.meta(key) or "0"
         if not text.isdecimal():
             raise Damaged(self.path, f"{self.path} is damaged: {key} is no number")
@@ -220,7 +237,7 @@ class State:
 
     def sessions_seq(self) -> int | None:
         """The last event that counts in the queues of all sessions; None if that was never stored."""
-        return self._number("sessions_seq") if self.meta("sessions_seq") else None
+        return self.number("sessions_seq") if self.meta("sessions_seq") else None
 
     def begin_session(self, client_id: str, owner: str) -> None:
         """Store a persistent session of the user `owner`; nothing of an older one is left."""
@@ -236,16 +253,16 @@ class State:
 
     def sequences(self) -> tuple[dict[sequences.Key, sequences.Last], int]:
         """How far devices have counted, and the event as of which that is true."""
-        return sequences.whole(self._look(sequences.ROWS)), self._number(sequences.SEQ)
+        return sequences.whole(self._look(sequences.ROWS)), self.number(sequences.SEQ)
 
     def anchors(self) -> list[tuple[str, Anchor]]:
         """When the clock of which boot was set, as `Boots` wants it."""
-        return _anchors(self._look(_ANCHORS))
+        return anchors.whole(self._look(anchors.ROWS))
 
     def keep_anchor(self, boot_id: str, anchor: Anchor) -> None:
         """Store since when the clock of a boot is right; what is beyond the limits of `boots` goes."""
-        self._write(_FORGET_ANCHORS, [(ANCHORS_MAX - 1, boot_id, ANCHORS_PER_BOOT_MAX - 2, boot_id)])
-        self._write("INSERT INTO anchors VALUES (NULL, ?, ?, ?, ?, ?)", [_anchor_row(boot_id, anchor)])
+        self._write(anchors.FORGET, [(ANCHORS_MAX - 1, boot_id, ANCHORS_PER_BOOT_MAX - 2, boot_id)])
+        self._write("INSERT INTO anchors VALUES (NULL, ?, ?, ?, ?, ?)", [anchors.to_row(boot_id, anchor)])
 
     def devices(self) -> list[tuple[Any, ...]]:
         """Who may log in, row by row; `devices.load` knows which of them are what was written."""
@@ -307,10 +324,7 @@ class State:
 
 
 def _rows(db: sqlite3.Connection, path: Path, sql: str, *values: str) -> list[Any]:
-    try:
-        return db.execute(sql, values).fetchall()
-    except SQLITE_ERRORS as error:
-        raise translated(error, path, f"{path} cannot be read: {error}", "Look at the disk (dmesg).") from error
+    return asked(db, path, lambda connection: connection.execute(sql, values).fetchall())
 
 
 def _accounts(rows: Iterable[tuple[Any, ...]]) -> dict[str, Account]:
@@ -319,17 +333,6 @@ def _accounts(rows: Iterable[tuple[Any, ...]]) -> dict[str, Account]:
 
 def _checksum(accounts: Mapping[str, Account]) -> str:
     return schema.checksum_of_cursors((name, *account) for name, account in accounts.items())
-
-
-def _anchor_row(boot_id: str, anchor: Anchor) -> tuple[object, ...]:
-    """With a checksum: one flipped bit would change the time of every event of a boot."""
-    return (boot_id, *anchor, zlib.crc32(repr((boot_id, *anchor)).encode()))
-
-
-def _anchors(rows: Iterable[Any]) -> list[tuple[str, Anchor]]:
-    """Those that are what was written."""
-    found = [(row, row[0], Anchor(*row[1:4])) for row in rows]
-    return [(boot_id, anchor) for row, boot_id, anchor in found if tuple(row) == _anchor_row(boot_id, anchor)]
 
 
 class StateReader:
@@ -343,18 +346,6 @@ class StateReader:
         """Per upstream, the last sequence number it is durably done with."""
         return dict(self._look("SELECT upstream, seq FROM cursors"))
 
-    def require_books(self) -> None:
-        """Make sure that books are kept in it.
-
-        Raises:
-            ConfigError: it is an earlier version's.
-        """
-        if not self._look("SELECT 1 FROM pragma_table_info('cursors') WHERE name = 'started'"):
-            raise ConfigError(
-                f"{self.path} was written by an earlier version, which kept no books",
-                "Start the gateway once; books are kept from then on (gateway run).",
-            )
-
     def accounts(self) -> dict[str, Account]:
         """Per upstream, how far it durably is, and what became of the events up to there."""
         return _accounts(self._look(_ACCOUNTS))
@@ -366,6 +357,10 @@ class StateReader:
     def losses(self) -> list[Loss]:
         """Every row of the loss ledger, oldest first."""
         return [losses.Loss(*row) for row in self._look(losses.ROWS)]
+
+    def ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` finds in the database."""
+        return asked(self._db, self.path, work)
 
     def retained(self) -> int:
         """How many retained messages there are."""
@@ -379,7 +374,7 @@ class StateReader:
         """When the clock of which boot was set; none if the gateway that wrote it did not know of that."""
         if not self._look("SELECT 1 FROM sqlite_master WHERE name = 'anchors'"):
             return []
-        return _anchors(self._look(_ANCHORS))
+        return anchors.whole(self._look(anchors.ROWS))
 
     def log_id(self) -> str:
         """The random id of this log."""

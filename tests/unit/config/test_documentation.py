@@ -13,7 +13,7 @@ from gateway.broker.config import BrokerConfig, TlsConfig
 from gateway.broker.roles import RightsConfig, RoleConfig
 from gateway.config.model import GatewayConfig
 from gateway.contracts.config import ContractConfig, FieldConfig
-from gateway.eventlog.config import LogConfig
+from gateway.eventlog.config import LogConfig, QuarantineConfig
 from gateway.external.config import ExternalBrokerConfig
 from gateway.forward.config import ReplayConfig, UpstreamConfig
 from gateway.ingest.config import IngestConfig
@@ -32,6 +32,7 @@ SECTIONS = {
     "[rights]": (RightsConfig, set()),
     "[roles.NAME]": (RoleConfig, set()),
     "[log]": (LogConfig, set()),
+    "[quarantine]": (QuarantineConfig, set()),
     "[ingest]": (IngestConfig, set()),
     "[contracts.NAME]": (ContractConfig, set()),
     "[contracts.NAME.fields]": (FieldConfig, set()),

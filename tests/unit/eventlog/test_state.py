@@ -8,12 +8,13 @@ from contextlib import closing
 import pytest
 
 from gateway.errors import LogError
-from gateway.eventlog import segment
+from gateway.eventlog import quarantine_rows, segment
 from gateway.eventlog.books import Account
+from gateway.eventlog.config import QuarantineConfig
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.queue import Flight, Owed, Queue, Session
 from gateway.eventlog.state import Retained, State, StateReader, path_of
-from tests.unit.eventlog.logs import commit_held_back, execute
+from tests.unit.eventlog.logs import commit_held_back, event, execute
 
 NOW_NS = 1_700_000_000_000_000_000
 
@@ -92,11 +93,14 @@ def test_of_a_flush_that_fails_nothing_is_kept_and_the_next_is_kept_whole(state,
     assert (again.cursors(), again.retained(), again.retained_seq()) == ({"a": 2}, [Retained("a", 2, 1, b"2")], 2)
 
 
+def quarantine(state, upstream, seq):
+    refusal = quarantine_rows.of_refusal(upstream, seq, event(seq), "too large", NOW_NS)
+    state.transact(lambda db: quarantine_rows.add(db, [refusal], QuarantineConfig(), NOW_NS))
+
+
 def test_quarantined_events_are_counted_per_upstream(state, path):
-    state.quarantine("a", {1: "too large", 2: "topic"}, NOW_NS)
-    state.quarantine("b", {2: "topic"}, NOW_NS)
-    state.quarantine("a", {2: "again"}, NOW_NS)
-    state.quarantine("c", {}, NOW_NS)
+    for upstream, seq in (("a", 1), ("a", 2), ("b", 2), ("a", 2)):
+        quarantine(state, upstream, seq)
     with closing(StateReader(path)) as reader:
         assert reader.quarantined() == {"a": 2, "b": 1}
 
@@ -154,7 +158,7 @@ def test_every_change_that_the_disk_refuses_says_so(tmp_path, monkeypatch):
             for change in (
                 lambda: state.set_meta("a", "b"),
                 lambda: state.flush({"a": Account(1, 0)}, [], 1, NOW_NS),
-                lambda: state.quarantine("a", {1: "x"}, NOW_NS),
+                lambda: quarantine(state, "a", 1),
                 lambda: state.keep_session("a", {}, {}),
                 lambda: state.drop_session("a"),
             ):
