@@ -51,6 +51,34 @@ def test_a_quarantined_event_is_not_sent_and_is_the_upstreams_only_if_its_topics
     assert chosen.quarantined(events) == [2, 5]
 
 
+def test_an_event_is_of_the_first_lane_that_it_matches_and_of_the_rest_otherwise() -> None:
+    lanes = ["a/x/#", "a/+/y"]
+    judged = [("a/x/y", ""), ("a/b/y", ""), ("a/b", ""), ("b/x/y", ""), ("a/x", "cloud")]
+    events = [make_event(n, topic, origin) for n, (topic, origin) in enumerate(judged)]
+    events.append(make_event(5, "a/x")._replace(verdict=QUARANTINED))
+    rest, first, second = (Selection("cloud", ["a/#"], lanes, lane=lane) for lane in (None, 0, 1))
+    assert [[event.seq for event in each.of(events)] for each in (rest, first, second)] == [[2], [0], [1]]
+    assert (rest.of_lanes(events), rest.quarantined(events)) == ([0, 1], [5])
+    assert first.of_lanes(events) == first.quarantined(events) == []
+    assert [first.wants(topic) for topic in ("a/x", "a/b/y", "b/x")] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"backlog_rate_max": 10}, 'catch_up = "live_first"'),
+        ({"priorities": ["a", "b", "a"]}, "twice"),
+        ({"priorities": ["a#"]}, "not an MQTT topic filter"),
+        ({"priorities": [f"a/{n}" for n in range(9)]}, "at most 8"),
+        ({"time_to_live_s": -1}, "greater than or equal to 0"),
+        ({"catch_up": "newest"}, "'in_order' or 'live_first'"),
+    ],
+)
+def test_what_cannot_be_caught_up_so_is_refused_with_what_to_write(wrong: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        make_config(**wrong)
+
+
 @given(st.integers(0, 4_000_000_000 * 10**9))
 def test_time_is_rfc_3339_in_utc(wall_ns: int) -> None:
     text = time_text(wall_ns)

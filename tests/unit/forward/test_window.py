@@ -64,3 +64,28 @@ def test_refused_events_are_quarantined_and_not_forwarded() -> None:
     window.give(10)
     assert window.settle(3, 0, refused=[2, 4]) == Passed(4, forwarded=1, filtered=1, quarantined=2)
     assert window.settle(2, 5) == Passed(6, forwarded=1, filtered=0, quarantined=0)
+
+
+def test_events_that_are_too_old_are_left_out_and_counted_where_they_stand() -> None:
+    events = [make_event(seq) for seq in range(1, 9)]
+    window = Window(0)
+    window.add(events, events)
+    window.give(2)
+    window.expire(3, lambda event: event.seq in {1, 4, 5, 8})
+    assert [event.seq for event in window.give(10)] == [3, 6, 7, 8]
+    assert window.settle(3, 0) == Passed(5, forwarded=3, filtered=0, quarantined=0, expired=2)
+    assert window.settle(1, 4).expired == 0
+    window.take_back()
+    window.expire(1, lambda event: event.seq == 7)
+    window.expire(1, lambda event: event.seq == 8)
+    assert window.waiting() is False
+    assert window.settle(0, 6) == Passed(8, forwarded=0, filtered=0, quarantined=0, expired=2)
+
+
+def test_events_that_lanes_have_sent_are_counted_as_taken() -> None:
+    events = [make_event(seq) for seq in range(1, 7)]
+    window = Window(0)
+    window.add(events, events[2:4], of_lanes=[2, 5], held=[6])
+    assert window.settle(0, 0) == Passed(2, forwarded=0, filtered=1, quarantined=0, taken=1)
+    window.give(10)
+    assert window.settle(2, 2) == Passed(6, forwarded=2, filtered=0, quarantined=1, taken=1)
