@@ -73,15 +73,16 @@ class Replayer:
         self._ready = ready
         self._runs: dict[str, _Run] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._waiting = [each for each in log.replays.known.values() if each.progress.state == "running"]
+        """They start when `run` does."""
         self._changing = asyncio.Lock()
 
     async def run(self) -> None:
         """Go on with what was under way, and run what is begun, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for replay in list(self._log.replays.known.values()):
-                if replay.progress.state == "running":
-                    self._start(replay)
+            for replay in self._waiting:
+                self._start(replay)
             await asyncio.get_running_loop().create_future()
 
     async def begin(self, upstream: str, wanted: Wanted, pacing: Pacing | None = None) -> Replay:
@@ -170,7 +171,8 @@ class Replayer:
     # --- running ---
 
     def _start(self, replay: Replay) -> None:
-        if self._tasks is None:  # `run` begins with it
+        if self._tasks is None:
+            self._waiting.append(replay)
             return
         task = self._tasks.create_task(self._replay(replay.id), name=f"replay {replay.id}")
         self._runs[replay.id] = _Run(task, asyncio.get_running_loop().time(), replay.progress)

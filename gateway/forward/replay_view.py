@@ -98,8 +98,10 @@ class ReplayView:
             LogError: the disk refused.
         """
         self._give_up_to(after_seq)
-        while not self._events and self._looked_to < self.head:
-            await self._look(min(events_max, READ_EVENTS_MAX))
+        events_max = min(events_max, READ_EVENTS_MAX)
+        enough = events_max if self._wanted.seqs else 1  # one by one they are read, and not sent
+        while len(self._events) < enough and self._looked_to < self.head:
+            await self._look(events_max)
         count = min(self._pace.due(self._planned, self._now()), events_max)
         given = self._events[:count]
         if given:
