@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from typing import TYPE_CHECKING, cast
 
 from gateway.client_tls import of_error
 from gateway.errors import Unreachable
 from gateway.mqtt_reasons import Poison
+from gateway.upstreams.mqtt_answers import take_run
 from gateway.upstreams.mqtt_flight import Flight
 from gateway.upstreams.mqtt_frames import split
 from gateway.upstreams.mqtt_session import (
@@ -46,11 +46,6 @@ _CROWD_EVENTS = 32
 """With more than this in flight, answers are gathered before they are read."""
 _GATHER_S = 0.001
 _EXPECTED = frozenset((CONNACK, PUBACK, PINGRESP, DISCONNECT))
-_PLAIN_PUBACK = PUBACK << 8 | 2
-"""How a PUBACK begins that says nothing but yes."""
-_PLAIN_ANSWER = struct.Struct(">HH")
-_PLAIN_ANSWERS = b"".join(_PLAIN_ANSWER.pack(_PLAIN_PUBACK, packet_id) for packet_id in range(1, INFLIGHT_MAX + 1))
-"""What a server says that takes everything in order. 256 KB, so that a run of answers is read by one comparison."""
 
 
 class MqttConnection(asyncio.Protocol):
@@ -142,7 +137,7 @@ class MqttConnection(asyncio.Protocol):
         if self._rest:
             data = self._rest + data
         try:
-            data = data[self._read_plain_answers(data) :]
+            data = data[take_run(self._flight, data) :]
             for first_byte, body in self._split(data):
                 self._read(first_byte, body)
         except ValueError as error:
@@ -242,23 +237,6 @@ class MqttConnection(asyncio.Protocol):
             waiter.set_result(None)
 
     # --- receiving ---
-
-    def _read_plain_answers(self, data: bytes) -> int:
-        """Take the yeses that `data` begins with, nearly all there is to read; how many bytes that were."""
-        flight, read = self._flight, 0
-        while len(data) - read >= 4:
-            before, count = flight.due()
-            count = min(count, (len(data) - read) // 4)
-            if not count or not data.startswith(_PLAIN_ANSWERS[4 * before : 4 * (before + count)], read):
-                break
-            flight.taken_in_order(count)
-            read += 4 * count
-        for head, packet_id in _PLAIN_ANSWER.iter_unpack(data[read : read + (len(data) - read & ~3)]):
-            if head != _PLAIN_PUBACK:
-                break
-            flight.taken(packet_id)
-            read += 4
-        return read
 
     def _split(self, data: bytes) -> list[tuple[int, bytes]]:
         packets, self._rest = split(data, INCOMING_BYTES_MAX)
