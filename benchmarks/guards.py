@@ -51,6 +51,22 @@ connections_per_address_max = 1000
 topic_bytes_max = 256
 topic_levels_max = 8
 """
+_CONTRACTS = """
+[ingest]
+without_contract = "refuse"
+
+[contracts.measurement]
+topic = "devices/{device}/m"
+extra = "forbid"
+
+[contracts.measurement.fields]
+n = { type = "string", length_min = 8, length_max = 8 }
+temperature = { type = "number", unit = "Cel", min = -40, max = 85 }
+humidity = { type = "number", unit = "%", min = 0, max = 100 }
+unit = { type = "string", enum = ["C", "F"] }
+note = { type = "string", required = false, length_max = 100 }
+"""
+"""What `frames.payload` is."""
 
 
 def guards() -> dict[str, Guard]:
@@ -64,4 +80,11 @@ def guards() -> dict[str, Guard]:
             PASSWORD,
             at_least=0.85,
         ),
+        "contracts": Guard(
+            "open doors, and every payload judged by a contract of five fields",
+            "allow_anonymous = true",
+            _CONTRACTS,
+            at_least=0.75,
+        ),
+        "both": Guard("guarded, with contracts", _LIMITS, _logins() + _RIGHTS + _CONTRACTS, PASSWORD),
     }

@@ -1,10 +1,12 @@
 import pytest
 
+from benchmarks.frames import payload, topic
 from benchmarks.guarded import share, table
 from benchmarks.guards import DEVICES_MAX, PASSWORD, guards
 from benchmarks.systems import GATEWAY
 from gateway.broker.rights import Identity, Rights
 from gateway.config import load
+from gateway.contracts.build import build
 
 
 def config_of(folder, guard):
@@ -39,6 +41,15 @@ def test_the_guarded_one_lets_nobody_publish_for_another_and_has_a_rate(tmp_path
     assert (config.broker.allow_anonymous, len(config.broker.users)) == (False, DEVICES_MAX)
     assert config.broker.publish_rate_max > 0
     assert guards()["guarded"].password == PASSWORD
+
+
+@pytest.mark.parametrize("name", ["contracts", "both"])
+def test_what_the_devices_send_fulfils_the_contract_and_less_does_not(tmp_path, name):
+    config = config_of(tmp_path, guards()[name])
+    contracts = build(config.contracts, config.ingest.without_contract)
+    assert contracts.judge(topic(7), payload(42)) is None
+    assert contracts.judge(topic(7), payload(42).replace(b"21.50", b"90.00")).rule == "max"
+    assert contracts.judge("devices/bench-07/other", payload(42)) is not None
 
 
 def test_a_share_is_the_median_of_the_shares_of_each_round():
