@@ -191,8 +191,7 @@ class Connection(Link):
             self.rights = self._policy.of(Identity(client_id))
         if self._config.publish_rate_max:
             self._pace = Pace(self._config.publish_rate_max, self._now)
-        else:
-            self._run = PlainRun(client_id, self._topics, self._ingest, self._config.packet_bytes_max)
+        self._run = PlainRun(client_id, self._topics, self._ingest, self._config.packet_bytes_max, self._pace)
         self._held = False
         self._go_on()
 

@@ -59,6 +59,15 @@ class Pace:
         self._tokens -= 1
         return 0
 
+    @property
+    def room(self) -> int:
+        """How many events may come at once, as of the last `take`."""
+        return int(self._tokens)
+
+    def spend(self, events: int) -> None:
+        """So many of them came."""
+        self._tokens -= events
+
 
 class Guest(Protocol):
     """A connection, as far as limits on connections go."""

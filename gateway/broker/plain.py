@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gateway.broker.limits import Pace
+
 _PUBLISH = 0x32
 """First byte of a PUBLISH with QoS 1, less its RETAIN flag."""
 _BYTES_MAX = 0x3FFF
 """Longest body whose length takes two bytes."""
+_PACKET_BYTES_MIN = 7
+"""Shortest plain packet: header, a topic of one character, packet identifier."""
+_RECEIPT_BYTES = 4
 
 
 class Intake(Protocol):
@@ -34,21 +39,33 @@ class PlainRun:
         topics: those that it may publish to, by their bytes; looked at each time.
         intake: takes messages in.
         packet_bytes_max: longer packets are for the connection to refuse.
+        pace: how many messages the client may bring; None: as many as it likes.
     """
 
-    __slots__ = ("_bytes_max", "_client_id", "_intake", "_topics")
+    __slots__ = ("_bytes_max", "_client_id", "_intake", "_pace", "_topics")
 
-    def __init__(self, client_id: str, topics: Mapping[bytes, str], intake: Intake, packet_bytes_max: int) -> None:
+    def __init__(
+        self,
+        client_id: str,
+        topics: Mapping[bytes, str],
+        intake: Intake,
+        packet_bytes_max: int,
+        pace: Pace | None = None,
+    ) -> None:
         self._client_id = client_id
         self._topics = topics
         self._intake = intake
         self._bytes_max = min(packet_bytes_max, _BYTES_MAX)
+        self._pace = pace
 
     def take(self, stamp: tuple[int, int], data: bytes, at: int, until: int, receipts: bytearray) -> int:
         """Take in the run that begins at `at`, up to about `until`; its receipts are added. Returns where it ends."""
         size, topics, append = len(data), self._topics, self._intake.append
         client_id, bytes_max = self._client_id, self._bytes_max
         received_ns, mono_ns = stamp
+        before, pace = len(receipts), self._pace
+        if pace is not None:
+            until = min(until, at + pace.room * _PACKET_BYTES_MIN)
         while at < until and at + 4 <= size:
             first, length, start = data[at], data[at + 1], at + 2
             if length >= 0x80:
@@ -66,6 +83,8 @@ class PlainRun:
             append(received_ns, mono_ns, client_id, topic, 1, first == _PUBLISH | 1, data[body:end])
             receipts += b"\x40\x02" + raw_id
             at = end
+        if pace is not None:
+            pace.spend((len(receipts) - before) // _RECEIPT_BYTES)
         return at
 
 
@@ -75,4 +94,4 @@ class _Nobody:
 
 
 NO_RUN = PlainRun("", {}, _Nobody(), 0)
-"""Of a client that is not admitted, or whose every message has to be looked at."""
+"""Of a client that is not admitted."""

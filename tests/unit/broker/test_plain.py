@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.broker.limits import Pace
 from gateway.broker.plain import NO_RUN, PlainRun
+from tests.unit.broker.ports import Now
 
 TOPIC = b"devices/a/t"
 TOPICS = {TOPIC: "devices/a/t"}
@@ -86,6 +88,16 @@ def test_a_run_ends_at_its_limits() -> None:
     assert take(data, until=len(data) // 2)[0] == len(data) // 2
     assert take(data, packet_bytes_max=10)[0] == 0
     assert NO_RUN.take(STAMP, data, 0, 1 << 20, bytearray()) == 0
+
+
+@given(st.integers(1, 50), st.lists(st.binary(max_size=20), min_size=1, max_size=40))
+def test_a_run_keeps_to_the_pace_of_its_client(rate: int, payloads: list[bytes]) -> None:
+    pace, intake, receipts = Pace(rate, Now()), Intake(), bytearray()
+    data = b"".join(publish(1, payload, topic=b"t") for payload in payloads)
+    end = PlainRun("a", {b"t": "t"}, intake, 1 << 18, pace).take(STAMP, data, 0, 1 << 20, receipts)
+    assert len(intake.taken) <= rate
+    assert pace.room == rate - len(intake.taken)
+    assert (end == len(data)) == (len(intake.taken) == len(payloads))
 
 
 @given(st.binary(max_size=60))
