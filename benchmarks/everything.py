@@ -23,6 +23,7 @@ COMMANDS = {  # and what makes each of them short
     "benchmarks.wear": "--quick",
     "benchmarks.retention": "--quick",
     "benchmarks.damage": "--quick",
+    "benchmarks.contracts": "--quick",
     "benchmarks.guarded": "--quick",
     "benchmarks.hostile": "--quick",
     "benchmarks.connections --connections 2000": "--connections 200",

@@ -67,12 +67,9 @@ class Contract:
             value = self.decode(payload)
         except REFUSALS:
             return Reason("", "codec", plain(payload[: 2 * VALUE_CHARACTERS_MAX].decode(errors="backslashreplace")))
-        try:
-            self.fulfil(value)
-        except REFUSALS:
-            reason = self.shape.reason(value)
-            if reason is not None:
-                return reason
+        reason = self.shape.reason(value)
+        if reason is not None:
+            return reason
         if self.stamper is None:
             return None
         try:

@@ -30,7 +30,7 @@ class Shape(Protocol):
         ...
 
     def reason(self, value: Any) -> Reason | None:
-        """What is wrong with a value that `fulfil` refused; None if it is right after all."""
+        """What is wrong with a value; None if it is right. Never raises."""
         ...
 
     def json_schema(self) -> dict[str, Any]:
