@@ -213,7 +213,7 @@ class MqttConnection(asyncio.Protocol):
             try:
                 packet = publish(event, packet_id, retain=event.retain and may_retain)
             except ValueError as error:
-                refused.append((packet_id, Poison(f"it does not fit into an MQTT packet: {error}")))
+                refused.append((packet_id, Poison(f"no MQTT packet can be made of it: {error}")))
             else:
                 if len(packet) > bytes_max:
                     reason = f"packet of {len(packet)} bytes, {bytes_max} are the limit"

@@ -197,7 +197,7 @@ MISTAKES = [
     (MINIMAL + "log_levl = 'info'", "gateway.log_levl: there is no such key; did you mean 'log_level'?"),
     (MINIMAL + "stop_timeout_s = -1", "gateway.stop_timeout_s: Input should be greater than 0 (it is -1)"),
     (MINIMAL + "[brokr]", "brokr: there is no such key; did you mean 'broker'?"),
-    (MINIMAL + "[zzz]", "zzz: there is no such key; known are gateway, broker, log, upstreams"),
+    (MINIMAL + "[zzz]", "zzz: there is no such key; known are gateway, broker, log, quarantine, upstreams"),
     (MINIMAL + "[broker]\nlisten = 'mqtt://x'", "broker.listen: Input should be a valid list (it is 'mqtt://x')"),
     (MINIMAL + "[broker]\nlisten = []", "broker.listen: List should have at least 1 item"),
     (MINIMAL + "[broker]\nlisten = [5]", "broker.listen.0: Input should be a valid string (it is 5)"),
