@@ -15,11 +15,12 @@ import json
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gateway.eventlog.books import Account
+from gateway.eventlog.losses import count_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from gateway.eventlog.losses import Missing
+    from gateway.eventlog.losses import Missing, Span
 
 SPANS_MAX = 64
 """Of one upstream; beyond it what comes live goes in order behind the last span, until the backlog has caught up."""
@@ -84,6 +85,12 @@ class Ahead(NamedTuple):
 
 
 NOTHING = Ahead()
+
+
+def pending_after(cursor: int, head: int, ahead: Ahead, gone: Sequence[Span] = ()) -> int:
+    """How many events up to `head` wait for an upstream, if every number has one but those that are `gone`."""
+    stretches = ahead.between(cursor, head)
+    return max(0, sum(last - first + 1 - count_in(gone, first, last) for first, last in stretches) - ahead.done)
 
 
 class Progress(NamedTuple):

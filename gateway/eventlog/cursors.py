@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.eventlog import losses
-from gateway.eventlog.ahead import NOTHING, SPANS_MAX, Ahead, Progress
+from gateway.eventlog.ahead import NOTHING, SPANS_MAX, Ahead, Progress, pending_after
 from gateway.eventlog.books import Account
 from gateway.eventlog.losses import Loss, Span, count_in
 from gateway.eventlog.retention import EXPIRED
@@ -80,11 +80,8 @@ class Cursors:
 
     def pending(self, upstream: str, head: int) -> int:
         """How many events up to `head` wait for an upstream, as far as it is known which numbers have one."""
-        ahead = self.ahead.get(upstream, NOTHING)
         gone = *self.missing.gaps, *self.missing.damaged
-        stretches = ahead.between(self.seq(upstream), head)
-        numbers = sum(last - first + 1 - count_in(gone, first, last) for first, last in stretches)
-        return max(0, numbers - ahead.done)
+        return pending_after(self.seq(upstream), head, self.ahead.get(upstream, NOTHING), gone)
 
     def advance(
         self,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gateway.errors import ConfigError
 from gateway.eventlog import books, held, lock, losses, replays, segment, state, times
+from gateway.eventlog.ahead import NOTHING, pending_after
 from gateway.eventlog.boots import Boots
 from gateway.eventlog.losses import Span
 from gateway.eventlog.reader import LogReader
@@ -126,6 +127,7 @@ class History:
         head = self.head()
         segments = self._reader.segments
         quarantined = self._state.quarantined()
+        ahead = self._state.ahead()
         return {
             "running": lock.holder(self._data_dir) is not None,
             "log": {
@@ -146,7 +148,7 @@ class History:
                     "name": name,
                     "state": "stopped",
                     "cursor": cursor,
-                    "pending": max(0, head - cursor),
+                    "pending": pending_after(cursor, head, ahead.get(name, NOTHING)),
                     "quarantined": quarantined.get(name, 0),
                 }
                 for name, cursor in self._state.cursors().items()

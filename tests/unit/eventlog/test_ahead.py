@@ -112,6 +112,7 @@ async def test_spans_and_lanes_survive_a_power_cut_as_of_the_last_flush(tmp_path
         assert (line.forwarded, line.pending, line.balances) == (8, 2, True)
     with History(left) as history:
         assert history.books([CLOUD]) == [line]
+        assert [each["pending"] for each in history.status()["upstreams"]] == [2]
 
 
 async def test_retention_drops_what_waits_and_not_what_was_sent_live(tmp_path):
