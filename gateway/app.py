@@ -62,7 +62,10 @@ class Gateway:
         self._log.quarantined.limits = config.quarantine
         self._first_head = self._log.head
         self._ingest = Ingest(
-            self._log, clock, contracts_of(config.contracts, config.ingest.without_contract), config.ingest
+            self._log,
+            clock,
+            contracts_of(config.contracts, config.ingest.without_contract, config.ingest.topics_max),
+            config.ingest,
         )
         self._ingest.catch_up()
         self._clock_sync = ClockSync(

@@ -10,7 +10,7 @@ from pydantic_core import SchemaValidator
 from gateway.contracts.codecs import decoder_of
 from gateway.contracts.compatibility import breaks_between
 from gateway.contracts.config import family_and_version, value_of_codec, version_order
-from gateway.contracts.contracts import Contract, Contracts
+from gateway.contracts.contracts import TOPICS_MAX, Contract, Contracts
 from gateway.contracts.fields import annotation_of, model_of, schema_of, value_schema_of
 from gateway.contracts.model_shape import ModelShape, find_model
 from gateway.contracts.pydantic_shape import PydanticShape
@@ -41,8 +41,10 @@ class ContractError(ConfigError):
         self.contract = contract
 
 
-def build(configs: Mapping[str, ContractConfig], without_contract: WithoutContract = "allow") -> Contracts:
-    """The contracts of a configuration.
+def build(
+    configs: Mapping[str, ContractConfig], without_contract: WithoutContract = "allow", topics_max: int = TOPICS_MAX
+) -> Contracts:
+    """The contracts of a configuration; see `Contracts` for the other two.
 
     Raises:
         ContractError: one of them cannot be used; names it, its key and the remedy.
@@ -51,7 +53,7 @@ def build(configs: Mapping[str, ContractConfig], without_contract: WithoutContra
     _check_versions_differ(contracts)
     newest_first = sorted(contracts.values(), key=lambda contract: version_order(contract.version), reverse=True)
     _check_promises(configs, newest_first)
-    return Contracts(newest_first, without_contract)
+    return Contracts(newest_first, without_contract, topics_max)
 
 
 def contract_of(name: str, config: ContractConfig) -> Contract:

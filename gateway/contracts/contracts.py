@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from gateway.patterns import TopicPattern
 
 WithoutContract: TypeAlias = Literal["allow", "flag", "refuse"]
-TOPICS_CACHED_MAX = 10_000
-"""Topics whose contracts are kept at hand, about 200 bytes each; beyond it the one that came first goes."""
+TOPICS_MAX = 10_000
+"""Topics whose contracts are kept at hand, about 300 bytes each, unless it is told otherwise."""
 REFUSALS = (ValueError, ArithmeticError, RecursionError)
 """What decoding and judging raise for a payload that is not as it should be."""
 
@@ -90,10 +90,19 @@ class _Bound(NamedTuple):
 class Contracts:
     """All contracts of a gateway."""
 
-    def __init__(self, contracts: Sequence[Contract] = (), without_contract: WithoutContract = "allow") -> None:
-        """`contracts` are in order of preference where several are on one topic: newest first."""
+    def __init__(
+        self,
+        contracts: Sequence[Contract] = (),
+        without_contract: WithoutContract = "allow",
+        topics_max: int = TOPICS_MAX,
+    ) -> None:
+        """`contracts` are in order of preference where several are on one topic: newest first.
+
+        The contracts of `topics_max` topics are kept at hand; beyond it the topic that came first is looked up again.
+        """
         self.all = tuple(contracts)
         self._without_contract = without_contract
+        self._topics_max = topics_max
         self._index: FilterIndex[Contract] = FilterIndex()
         for contract in self.all:
             self._index.add(contract.pattern.filter, contract)
@@ -153,7 +162,7 @@ class Contracts:
 
     def _bind(self, topic: str) -> _Bound:
         bound = self._look_up(topic)
-        if len(self._bound) >= TOPICS_CACHED_MAX:
+        if len(self._bound) >= self._topics_max:
             del self._bound[next(iter(self._bound))]
         self._bound[topic] = bound
         return bound

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.contracts.contracts import WithoutContract
+from gateway.contracts.contracts import TOPICS_MAX, WithoutContract
 
 
 class IngestConfig(BaseModel):
@@ -14,6 +14,8 @@ class IngestConfig(BaseModel):
 
     without_contract: WithoutContract = "allow"
     """What becomes of a message whose topic has no contract."""
+    topics_max: int = Field(default=TOPICS_MAX, ge=1)
+    """Topics whose contracts are kept at hand; beyond it the topic that came first is looked up again."""
     devices_max: int = Field(default=10_000, ge=1)
     """Devices, by contract, whose own numbers of messages are followed; of more, those silent for longest are
     forgotten."""

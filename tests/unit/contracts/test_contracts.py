@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.contracts import contracts as module
-from gateway.contracts.contracts import NO_CONTRACTS
+from gateway.contracts.contracts import NO_CONTRACTS, Contracts
 from gateway.contracts.verdict import VALUE_CHARACTERS_MAX, Violation
 from tests.unit.contracts.contracts_of import contracts_of
 
@@ -125,12 +124,18 @@ def test_a_payload_of_any_version_is_accepted_and_a_violation_names_the_newest()
     assert [contract.version for contract in contracts.contracts_of(TOPIC)] == ["10", "9", "1"]
 
 
-def test_topics_that_are_kept_at_hand_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TOPICS_CACHED_MAX", 3)
-    contracts = contracts_of(TEMPERATURE)
+def test_topics_that_are_kept_at_hand_are_limited() -> None:
+    contracts = Contracts(contracts_of(TEMPERATURE).all, topics_max=3)
     for number in range(10):
         assert contracts.judge(f"sensors/d{number}/temperature", b'{"temperature": 1}') is None
     assert len(contracts._bound) == 3
+
+
+def test_an_empty_payload_that_removes_a_retained_message_can_be_let_through() -> None:
+    removing = '[gone]\ntopic = "sensors/{device}/temperature"\ncodec = "text"\nvalue = { length_max = 0 }\n'
+    contracts = contracts_of(TEMPERATURE + removing)
+    assert contracts.judge(TOPIC, b"") is None
+    assert isinstance(contracts.judge(TOPIC, b"x"), Violation)
 
 
 @settings(deadline=None, max_examples=300)
@@ -154,5 +159,5 @@ def test_extremes_are_violations(payload: bytes) -> None:
 _TEMPERATURE_CONTRACTS = contracts_of(TEMPERATURE)
 
 
-def contracts_of_temperature() -> module.Contracts:
+def contracts_of_temperature() -> Contracts:
     return _TEMPERATURE_CONTRACTS
