@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.site.cloud_subscriber import CloudSubscriber, durable
 from tests.site.cloudevents_reader import read_binary
+from tests.site.external_broker import section
 from tests.site.ports import wait_for
 from tests.site.raw_client import RawClient
 
@@ -52,3 +56,32 @@ def test_a_cloud_is_told_type_own_time_and_verdict(
     assert times[0][0] == "2026-01-02T02:04:05.678000Z"
     assert times[0][0] != times[0][1]
     assert all(time == recorded for time, recorded in times[1:])
+
+
+@pytest.mark.parametrize("envelope", ["raw", "cloudevents"])
+def test_the_trace_of_a_device_goes_on_to_the_cloud(
+    gateway_at: Callable[..., GatewayProcess],
+    mosquitto_at: Callable[..., MosquittoProcess],
+    mosquitto_clients: None,
+    tmp_path: Path,
+    envelope: str,
+) -> None:
+    site, cloud = mosquitto_at("site").start(), mosquitto_at("cloud", config=durable(tmp_path)).start()
+    options = f'envelope = "{envelope}"'
+    gateway = gateway_at(broker=section(site.port), upstream_port=cloud.port, upstream_options=options).start()
+    gateway.wait_source()
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    user = ["-D", "PUBLISH", "user-property"]
+    properties = [*user, "traceparent", trace, *user, "id", "forged", "-D", "PUBLISH", "content-type", "text/csv"]
+    to = ["-V", "mqttv5", "-h", "127.0.0.1", "-p", str(site.port), "-q", "1", "-t", "devices/probe-1/t", "-m", "1;2"]
+    with CloudSubscriber(cloud.port) as record:
+        subprocess.run(["mosquitto_pub", *to, *properties], check=True, timeout=30)
+        wait_for(lambda: len(record.arrivals) == 1, what="the event")
+    (arrival,) = record.arrivals
+    assert arrival.properties["traceparent"] == trace
+    assert arrival.properties["id"] != "forged"
+    assert arrival.payload == b"1;2"
+    if envelope == "cloudevents":
+        event = read_binary(arrival.properties.items(), "text/csv", arrival.payload)
+        assert event.get_extension("traceparent") == trace
+        assert event.get_subject() == "probe-1"
