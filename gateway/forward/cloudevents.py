@@ -79,7 +79,7 @@ class CloudEvents:
         self.topics = topics
         self.is_binary = is_binary
         self.describe = Descriptions(contracts).of
-        """Tells type and device's time by topic and payload."""
+        """Tells type, device's time and media type by topic and payload."""
         self._taken = _OURS.union(name for name, _ in marks)
         self._faces: dict[tuple[str, str, str, str], bytes] = {}
         """What `structured` says of a topic, a device, a clock quality and a type."""
@@ -88,7 +88,7 @@ class CloudEvents:
     def attributes(self, event: Event) -> list[tuple[str, str]]:
         """All attributes but `datacontenttype`, in the order they are sent."""
         true_ns, quality = self.true_time.of(event)
-        type_, own_ns = self.describe(event.topic, event.payload)
+        type_, own_ns, _ = self.describe(event.topic, event.payload)
         return [
             ("specversion", "1.0"),
             ("id", f"{self.id_prefix}{event.seq}"),
@@ -127,7 +127,7 @@ class CloudEvents:
     def structured(self, event: Event) -> bytes:
         """The event as one JSON document; its payload as `data` if it is JSON, as it came, else as `data_base64`."""
         true_ns, quality = self.true_time.of(event)
-        type_, own_ns = self.describe(event.topic, event.payload)
+        type_, own_ns, told = self.describe(event.topic, event.payload)
         brought = came_with(event)
         received = time_text(true_ns).encode()
         time = received if own_ns is None else time_text(own_ns).encode()
@@ -136,7 +136,7 @@ class CloudEvents:
         key = event.topic, event.client_id, quality, type_
         face = self._faces.get(key) or self._look_at(*key)
         own = _members(self.of_event(event, brought)) if event.verdict or brought.user else b""
-        return b"".join((head, face, own, *_data(event.payload, brought.content_type), b"}"))
+        return b"".join((head, face, own, *_data(event.payload, declared(event, brought, told)), b"}"))
 
     def _look_at(self, topic: str, client_id: str, quality: str, type_: str) -> bytes:
         if len(self._faces) >= _FACES_MAX:
@@ -151,13 +151,18 @@ def came_with(event: Event) -> Beside:
     return NOTHING if event.properties is None else beside(event.properties)
 
 
-def _data(payload: bytes, declared: str) -> tuple[bytes, ...]:
+def declared(event: Event, brought: Beside, told: str) -> str:
+    """The media type that sender or contract give a payload; empty if neither does. `told`: by `describe`."""
+    return brought.content_type or ("" if event.verdict else told)
+
+
+def _data(payload: bytes, named: str) -> tuple[bytes, ...]:
     """The members of a document that hold the payload (JSON format, section 3.1)."""
-    content_type = media_type(payload, declared)
+    content_type = media_type(payload, named)
     described = _described(content_type)
     if not payload:
         return (described,)
-    if (content_type == JSON and not declared) or (names_json(content_type) and is_json(payload)):
+    if (content_type == JSON and not named) or (names_json(content_type) and is_json(payload)):
         return described, b',"data":', payload
     return described, b',"data_base64":"', b64encode(payload), b'"'
 

@@ -1,4 +1,4 @@
-"""What contracts tell an upstream of an event: its type, and the time its device gave it. Pure."""
+"""What contracts tell an upstream of an event: type, time of the device, how its payload is written. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TYPE = "gateway.message"
 """Of events from topics without a contract."""
+_MEDIA_TYPES = {"cbor": "application/cbor", "msgpack": "application/vnd.msgpack"}
+"""By codec; what any other writes is seen from the payload. Sources: RFC 8949, IANA's registry of media types."""
 _TIME_NS_MAX = 253_402_300_800 * 10**9
 """The year 10000, which RFC 3339 cannot write."""
 _TOPICS_CACHED_MAX = 10_000
@@ -40,6 +42,8 @@ class Description(NamedTuple):
     type: str
     time_ns: int | None
     """The device's own time, UTC, nanoseconds since 1970; None if there is none."""
+    media_type: str = ""
+    """Of a payload that fulfils its contract, where it cannot be seen; else empty."""
 
 
 class _Topic(NamedTuple):
@@ -84,7 +88,7 @@ class Descriptions:
             time_ns = stamp.time_ns
             if time_ns is None or not 0 <= time_ns < _TIME_NS_MAX:
                 return known.types[stamp.contract]
-            return Description(known.types[stamp.contract].type, time_ns)
+            return known.types[stamp.contract]._replace(time_ns=time_ns)
         newest = known.contracts[0]
         if len(known.contracts) == 1:
             return known.types[newest.name]
@@ -95,7 +99,7 @@ class Descriptions:
         if len(self._topics) >= _TOPICS_CACHED_MAX:
             self._topics.clear()
         contracts = self._contracts.contracts_of(topic)
-        types = {each.name: Description(_type_of(each), None) for each in contracts}
+        types = {each.name: Description(_type_of(each), None, _MEDIA_TYPES.get(each.codec, "")) for each in contracts}
         has_stamps = any(each.stamper is not None for each in contracts)
         known = self._topics[topic] = _Topic(contracts, types, has_stamps)
         return known

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.forward.cloudevents import SEQUENCE_DIGITS, STRUCTURED_TYPE, came_with
+from gateway.forward.cloudevents import SEQUENCE_DIGITS, STRUCTURED_TYPE, came_with, declared
 from gateway.forward.content import media_type
 from gateway.properties import write_user
 from gateway.upstreams.mqtt_frames import write_length
@@ -83,12 +83,12 @@ class BinaryPublisher:
         if len(digits) != self._digits:
             self._digits = len(digits)
             self._faces.clear()
-        type_, own_ns = self._describe(topic, payload)
+        type_, own_ns, told = self._describe(topic, payload)
         if own_ns is not None:
             time = time_property("time", own_ns)
         if properties is not None or verdict:
-            return self._write_own(event, packet_id, time, (quality, type_), retain=retain)
-        content_type = media_type(payload)
+            return self._write_own(event, packet_id, time, (quality, type_, told), retain=retain)
+        content_type = told or media_type(payload)
         key = topic, client_id, quality, type_, content_type
         topic_bytes, before_seq, after_sequence, bytes_ = self._faces.get(key) or self._look_at(*key)
         return b"".join(
@@ -107,19 +107,20 @@ class BinaryPublisher:
         )
 
     def _write_own(
-        self, event: Event, packet_id: int, time: bytes, quality_and_type: tuple[str, str], *, retain: bool
+        self, event: Event, packet_id: int, time: bytes, known: tuple[str, str, str], *, retain: bool
     ) -> bytes:
-        """A packet of an event that has attributes of its own, which no other shares."""
+        """A packet of an event that has attributes of its own; `known` are its clock quality, type and media type."""
+        quality, type_, told = known
         brought = came_with(event)
         envelope = self._envelope
         parts = (
-            content_type_property(media_type(event.payload, brought.content_type)),
+            content_type_property(media_type(event.payload, declared(event, brought, told))),
             self._before_seq(),
             b"%d" % event.seq,
             time,
             self._received,
             b"%020d" % event.seq,
-            write_user(envelope.shared(event.topic, event.client_id, *quality_and_type)),
+            write_user(envelope.shared(event.topic, event.client_id, quality, type_)),
             write_user(envelope.of_event(event, brought)),
         )
         topic = topic_name(envelope.topics.of(event.topic))

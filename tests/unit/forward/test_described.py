@@ -42,8 +42,8 @@ fields = { a = "number" }
 
 def test_an_event_without_a_contract_has_a_type_that_never_changes() -> None:
     for descriptions in (Descriptions(), Descriptions(Holder(NO_CONTRACTS))):
-        assert descriptions.of("any/topic", b"x") == ("gateway.message", None)
-    assert descriptions_of(TEMPERATURE).of("any/topic", b"x") == ("gateway.message", None)
+        assert descriptions.of("any/topic", b"x") == ("gateway.message", None, "")
+    assert descriptions_of(TEMPERATURE).of("any/topic", b"x") == ("gateway.message", None, "")
 
 
 def test_a_type_is_name_and_version_of_the_contract() -> None:
@@ -96,7 +96,7 @@ n = { type = "integer", required = false }
     ],
 )
 def test_the_devices_own_time_is_told_where_a_contract_names_it(payload: bytes, time_ns: int | None) -> None:
-    assert descriptions_of(STAMPED).of("climate/c1", payload) == ("climate.v1", time_ns)
+    assert descriptions_of(STAMPED).of("climate/c1", payload) == ("climate.v1", time_ns, "")
 
 
 @pytest.mark.parametrize("time_ns", [-1, 253_402_300_800 * 10**9])
@@ -106,7 +106,7 @@ def test_a_time_that_cannot_be_written_is_none(time_ns: int) -> None:
             return Stamp("climate", "c1", None, time_ns)
 
     descriptions = Descriptions(Holder(Told(contracts_of(STAMPED).all)))
-    assert descriptions.of("climate/c1", b"{}") == ("climate.v1", None)
+    assert descriptions.of("climate/c1", b"{}") == ("climate.v1", None, "")
 
 
 def test_contracts_that_are_replaced_count_from_then_on() -> None:
@@ -118,3 +118,13 @@ def test_contracts_that_are_replaced_count_from_then_on() -> None:
     Changing.contracts = contracts_of(VERSIONS)
     assert descriptions.of("meters/m1", b"{}").type == "power.v2"
     assert descriptions.of("sensors/s1/temperature", b"{}").type == "other.v1.3"
+
+
+@pytest.mark.parametrize(
+    ("codec", "media_type"),
+    [("cbor", "application/cbor"), ("msgpack", "application/vnd.msgpack"), ("json", ""), ("raw", "")],
+)
+def test_how_a_payload_is_written_is_told_where_it_cannot_be_seen(codec: str, media_type: str) -> None:
+    value = "" if codec == "raw" else 'value = "any"'
+    descriptions = descriptions_of(f'[packed]\ntopic = "p"\ncodec = "{codec}"\n{value}')
+    assert descriptions.of("p", b"\xa0").media_type == media_type

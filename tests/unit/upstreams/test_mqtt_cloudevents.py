@@ -19,7 +19,9 @@ from gateway.upstreams.mqtt_cloudevents import BinaryPublisher, StructuredPublis
 from gateway.upstreams.mqtt_frames import split
 from gateway.upstreams.mqtt_v311 import Mqtt311
 from tests.site.cloudevents_reader import read_binary, read_structured
+from tests.unit.contracts.contracts_of import contracts_of
 from tests.unit.forward.test_cloudevents import EVENTS
+from tests.unit.forward.test_described import Holder
 from tests.unit.upstreams.test_mqtt_publish import Told
 
 TIMES = st.lists(st.tuples(st.integers(0, 10**19), st.sampled_from(["synced", "corrected", "unsynced"])), max_size=4)
@@ -96,6 +98,29 @@ def test_a_device_that_sends_cloudevents_itself_is_not_taken_for_us() -> None:
     packet, _ = mqtt5.read(memoryview(BinaryPublisher(make_envelope([], [])).write(event, 1, retain=False)))
     assert packet.content_type == "application/json"
     assert dict(packet.user_properties)["source"] == "urn:gateway:hub"
+
+
+@pytest.mark.parametrize(
+    ("changes", "content_type"),
+    [
+        ({}, "application/cbor"),
+        ({"properties": b"\x03\x00\x08text/csv"}, "text/csv"),
+        ({"properties": properties.write_user([("a", "b")])}, "application/cbor"),
+        ({"verdict": FLAGGED}, "text/plain; charset=utf-8"),
+    ],
+)
+def test_a_contract_tells_how_payloads_are_written_that_fulfil_it(
+    changes: dict[str, object], content_type: str
+) -> None:
+    contracts = contracts_of('[packed]\ntopic = "p"\ncodec = "cbor"\nvalue = "any"')
+    event = Event(5, 0, 0, "boot", "dev", "p", 1, False, b"ab")._replace(**changes)
+    envelope = make_envelope([], [], contracts=Holder(contracts))
+    packet, _ = mqtt5.read(memoryview(BinaryPublisher(envelope).write(event, 1, retain=False)))
+    assert packet.content_type == content_type
+    structured = read_structured(envelope.structured(event))
+    assert structured.get_datacontenttype() == content_type
+    assert structured.get_type() == "packed.v1"
+    assert structured.get_data() == b"ab"
 
 
 @pytest.mark.parametrize(
