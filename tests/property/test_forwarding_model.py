@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gateway.errors import Refused, Unreachable
+from gateway.event import ACCEPTED, QUARANTINED
 from gateway.eventlog.log import EventLog
 from gateway.forward.forwarding import Forwarding
 from tests.unit.eventlog.logs import CLOUD, HandClock, limits, turns, until
@@ -31,6 +32,7 @@ CONFIGS = (
     {"catch_up": "live_first", "backlog_rate_max": 400},
     {"priorities": ["alarms/#"]},
     {"priorities": ["alarms/fire", "alarms/#"], "catch_up": "live_first"},
+    {"priorities": ["alarms/#"], "catch_up": "live_first", "time_to_live_s": 50},
 )
 SEGMENT_BYTES_MAX = 28 * 1024
 """As in `test_log_model`: every 4 KiB of events fill one."""
@@ -93,7 +95,8 @@ class ForwardingModel(RuleBasedStateMachine):
             commit_interval_ms=0,
         ).model_copy(update={"segment_bytes_max": SEGMENT_BYTES_MAX})
         self.site = Site()
-        self.topics: dict[int, str] = {}
+        self.wanted: set[int] = set()
+        self.may_expire = False
         self.config, self.crashes = config, 0
         self.log = EventLog(self.folder / "0", self.limits, self.clock, [CLOUD])
         self.start()
@@ -108,6 +111,8 @@ class ForwardingModel(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def start(self) -> None:
+        self.may_expire |= "time_to_live_s" in self.config
+
         async def start() -> asyncio.Task[None]:
             config = make_config(topics=["plant/#", "alarms/#"], batch_events_max=4, **self.config)
             made = Forwarding(CLOUD, config, self.site.build, self.log, self.clock)
@@ -127,14 +132,17 @@ class ForwardingModel(RuleBasedStateMachine):
     @rule(
         topics=st.lists(st.sampled_from(TOPICS), min_size=1, max_size=12),
         size=st.sampled_from([1, 2000]),
+        verdict=st.sampled_from([ACCEPTED, ACCEPTED, QUARANTINED]),
         count=st.sampled_from([0, 3, 60]),
     )
-    def append(self, topics: list[str], size: int, count: int) -> None:
+    def append(self, topics: list[str], size: int, verdict: int, count: int) -> None:
         async def append() -> None:
             for topic in topics:
                 if not self.log.intake.full:
-                    seq = self.log.intake.append(self.clock.wall_ns(), 1, "dev", topic, 1, False, bytes(size))
-                    self.topics[seq] = topic
+                    stamps = self.clock.wall_ns(), self.clock.mono_ns()
+                    seq = self.log.intake.append(*stamps, "dev", topic, 1, False, bytes(size), verdict=verdict)
+                    if verdict == ACCEPTED and topic != "else/b":
+                        self.wanted.add(seq)
             await self.log.intake.settled()
             await turns(count)
 
@@ -156,6 +164,7 @@ class ForwardingModel(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 500))
     def let_time_pass(self, count: int) -> None:
+        self.clock.now_ns += 20 * 10**9
         self.wait(turns(count))
 
     # --- what happens to the gateway ---
@@ -198,10 +207,9 @@ class ForwardingModel(RuleBasedStateMachine):
         self.wait(until(lambda: self.log.cursor(CLOUD) == self.log.head, "the cursor at the head"))
         line = self.line()
         assert line.pending == 0
-        wanted = {seq for seq, topic in self.topics.items() if topic != "else/b"} - self.site.bad
-        missing = wanted - self.site.arrived
+        missing = self.wanted - self.site.bad - self.site.arrived
         assert len(missing) <= line.dropped, f"{sorted(missing)} never arrived, and {line.dropped} were dropped"
-        if self.limits.retention_policy == "refuse_new":
+        if self.limits.retention_policy == "refuse_new" and not self.may_expire:
             assert (missing, line.dropped) == (set(), 0)
 
     # --- what has to be true ---
