@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import control, front
 from gateway.clock import SystemClock
+from gateway.config.reloading import Reloading
 from gateway.contracts.build import build as contracts_of
 from gateway.errors import ConfigError
 from gateway.eventlog.log import EventLog
+from gateway.forward.fleet import Fleet
 from gateway.forward.forwarding import Forwarding
 from gateway.forward.replay import Replayer
 from gateway.forward.replay_command import ReplayCommands
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     from gateway.certificates import Certificate
     from gateway.config.model import Config
     from gateway.forward.config import UpstreamConfig
+    from gateway.forward.meter import Meter
     from gateway.forward.upstream import Upstream
+    from gateway.upstreams.kinds import AnyUpstreamConfig
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +49,15 @@ logger = logging.getLogger(__name__)
 class Gateway:
     """One gateway process."""
 
-    def __init__(self, config: Config, ration: Ration | None = None) -> None:
-        """Take over the data directory and build every part; nothing runs yet. The `ration` of log lines is renewed.
+    def __init__(
+        self, config: Config, ration: Ration | None = None, reread: Callable[[], Config] | None = None
+    ) -> None:
+        """Take over the data directory and build every part; nothing runs yet.
+
+        Args:
+            config: in force until SIGHUP.
+            ration: of log lines, which is kept renewed.
+            reread: reads the configuration again on SIGHUP; raises ConfigError if it is wrong.
 
         Raises:
             ConfigError: the data directory cannot be used, or what systemd hands over.
@@ -56,9 +67,9 @@ class Gateway:
         self._ration = ration or Ration()
         self._notifier = Notifier()
         self._kept = KeptSockets(self._notifier)
-        clock = SystemClock()
+        clock = self._clock = SystemClock()
         self._started_s = time.monotonic()
-        self._log = EventLog(config.gateway.data_dir, config.log, clock, config.upstreams.keys())
+        self._log = EventLog(config.gateway.data_dir, config.log, clock, ())
         self._log.quarantined.limits = config.quarantine
         self._first_head = self._log.head
         self._ingest = Ingest(
@@ -75,30 +86,13 @@ class Gateway:
             self._log.keep_anchor,
             wait_s=config.gateway.clock_wait_s if time_service_runs() else 0,
         )
-        self._forwardings = [
-            Forwarding(
-                name,
-                upstream,
-                partial(
-                    kinds.build,
-                    upstream,
-                    name=name,
-                    gateway_id=config.gateway.id,
-                    log_id=self._log.log_id,
-                    true_time=self._log.boots,
-                    contracts=self._ingest,
-                ),
-                self._log,
-                clock,
-                ready=self._clock_sync.wait,
-            )
-            for name, upstream in config.upstreams.items()
-        ]
+        self._fleet = Fleet(self._forwarding, lambda name, section: self._connection(name, section)(), self._log, clock)
+        self._reloading = Reloading(config, reread, self._take_over)
         self._replayer = Replayer(self._log, config.replay, self._connect_replay, clock, ready=self._clock_sync.wait)
         self._expiry = Expiry(self._certificates, clock)
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT; SIGHUP has certificates read again.
+        """Run until SIGTERM or SIGINT; SIGHUP has certificates and the configuration read again.
 
         Raises:
             ConfigError: an address cannot be listened on.
@@ -109,7 +103,8 @@ class Gateway:
             loop.add_signal_handler(number, stop.set)
         self._broker = front.build(self._config, self._log, self._ingest, SystemClock())
         try:
-            loop.add_signal_handler(signal.SIGHUP, self._broker.reload)
+            await self._fleet.configure(self._config.upstreams)
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
             await self._run_until(stop)
         finally:
             await self._broker.close()
@@ -119,27 +114,6 @@ class Gateway:
     def status(self) -> dict[str, object]:
         """Everything `gateway status` shows of a running gateway; plain JSON values."""
         log = self._log.status()
-        upstreams = []
-        now_ns = SystemClock().mono_ns()
-        for forwarding in self._forwardings:
-            status = forwarding.status()
-            upstreams.append(
-                {
-                    "name": status.name,
-                    "type": status.kind,
-                    "url": status.url,
-                    "state": status.state,
-                    "reason": status.reason,
-                    "state_s": round((now_ns - status.since_mono_ns) / 1e9, 1),
-                    "cursor": status.cursor,
-                    "pending": self._log.pending(status.name),
-                    "forwarded": status.forwarded,
-                    "filtered": status.filtered,
-                    "quarantined": status.quarantined,
-                    "reconnects": status.reconnects,
-                    "stalls": status.stalls,
-                }
-            )
         uptime_s = time.monotonic() - self._started_s
         worn = wear.of_this_process(log.head - self._first_head, uptime_s, self._config.log.card_endurance_tb)
         return {
@@ -153,34 +127,43 @@ class Gateway:
             **self._broker.describe(),
             "ingest": self._ingest.describe(),
             "quarantine": self._log.quarantined.describe(),
-            "upstreams": upstreams,
+            "upstreams": self._fleet.describe(),
+            "config": self._reloading.describe(),
             "certificates": self._expiry.describe(),
         }
 
     def _certificates(self) -> list[Certificate]:
-        theirs = [
-            each for of in self._forwardings for upstream in of.upstreams for each in kinds.certificates(upstream)
-        ]
+        theirs = [each for upstream in self._fleet.upstreams for each in kinds.certificates(upstream)]
         return self._broker.certificates + theirs
 
     def _connect_replay(self, name: str, id_: str) -> tuple[UpstreamConfig, Upstream]:
         """The section of an upstream and one more connection to it, whose events are marked."""
-        config = self._config.upstreams.get(name)
-        if config is None:
-            raise ConfigError(
-                f"there is no upstream {name!r}", f"Configured are: {', '.join(self._config.upstreams) or 'none'}."
-            )
-        upstream = kinds.build(
+        section = self._fleet.section(name)
+        return section, self._connection(name, section)(marks=(("replay", id_),), suffix=f"-replay-{id_}")
+
+    def _forwarding(self, name: str, config: AnyUpstreamConfig, meter: Meter) -> Forwarding:
+        build, ready = self._connection(name, config), self._clock_sync.wait
+        return Forwarding(name, config, build, self._log, self._clock, ready=ready, meter=meter)
+
+    def _connection(self, name: str, config: AnyUpstreamConfig) -> Callable[..., Upstream]:
+        """Makes connections to an upstream (see `kinds.build`)."""
+        return partial(
+            kinds.build,
             config,
             name=name,
             gateway_id=self._config.gateway.id,
             log_id=self._log.log_id,
             true_time=self._log.boots,
             contracts=self._ingest,
-            marks=(("replay", id_),),
-            suffix=f"-replay-{id_}",
         )
-        return config, upstream
+
+    def _reload(self) -> None:
+        self._broker.reload()
+        self._reloading.ask()
+
+    async def _take_over(self, wanted: Config) -> None:
+        """Have every part take over what has changed; who cannot raises ConfigError before anything has."""
+        await self._fleet.configure(wanted.upstreams)
 
     async def books(self) -> list[dict[str, object]]:
         """What became of every event, by upstream, at one moment; plain JSON values.
@@ -195,6 +178,7 @@ class Gateway:
         commands: dict[str, Callable[[dict[str, Any]], Awaitable[object]]] = {
             **self._broker.commands,
             "replay": ReplayCommands(self._replayer, self._log).obey,
+            "upstreams": self._fleet.obey,
         }
         carry_out = commands.get(str(request.get("command")))
         if carry_out is None:
@@ -211,13 +195,14 @@ class Gateway:
             running = [
                 tasks.create_task(self._log.run(), name="log"),
                 tasks.create_task(self._broker.run(), name="broker"),
+                tasks.create_task(self._fleet.run(), name="upstreams"),
+                tasks.create_task(self._replayer.run(), name="replays"),
+                tasks.create_task(self._reloading.run(), name="configuration"),
                 tasks.create_task(self._clock_sync.watch(), name="clock"),
                 tasks.create_task(self._expiry.watch(), name="certificates"),
                 tasks.create_task(watch(self._notifier, self._log.beat), name="watchdog"),
                 tasks.create_task(keep_renewed(self._ration), name="ration"),
             ]
-            running += [tasks.create_task(self._replayer.run(), name="replays")]
-            running += [tasks.create_task(each.run(), name="forwarder") for each in self._forwardings]
             logger.info("the gateway is ready", extra={"front": self._broker.summary, "head": self._log.head})
             self._notifier.ready(self._broker.summary)
             await stop.wait()

@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import backup, check, contracts, demo, devices, events, init, repair, replay, run, status, tail
+from gateway.cli import (
+    backup,
+    check,
+    contracts,
+    demo,
+    devices,
+    events,
+    init,
+    repair,
+    replay,
+    run,
+    status,
+    tail,
+    upstreams,
+)
 from gateway.errors import GatewayError
 
 app = typer.Typer(
@@ -32,6 +46,7 @@ app.command("demo")(demo.demo)
 app.add_typer(devices.app, name="devices")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(replay.app, name="replay")
+app.add_typer(upstreams.app, name="upstreams")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it

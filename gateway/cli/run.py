@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from functools import partial
 
 from gateway.cli.options import ConfigOption, read_config
+from gateway.config import load
 from gateway.health import journal
 
 
@@ -14,11 +16,12 @@ def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     os.umask(0o077)  # what devices say is not for every user of this machine
     settings = read_config(config)
+    reread = partial(load.load, load.find(config))
     ration = journal.set_up(settings.gateway.log_level.upper())
     from gateway.app import Gateway  # noqa: PLC0415 - the other commands need neither amqtt nor the event loop
 
     async def gateway() -> None:
-        await Gateway(settings, ration).run()
+        await Gateway(settings, ration, reread).run()
 
     loop_factory = None
     with contextlib.suppress(ImportError):  # 32-bit machines have no wheel of it, and do without

@@ -65,3 +65,24 @@ def as_line(event: Event, boots: Boots) -> str:
 def plain(text: str) -> str:
     """Text from elsewhere with its control characters as escapes: it must not steer the terminal it is shown on."""
     return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+
+
+def progress(facts: dict[str, Any]) -> list[str]:
+    """How an upstream gets on, in a few words each: what is pending, since when, and when it will be gone."""
+    parts = [f"{facts['pending']:,} pending"]
+    if facts["pending"] and facts.get("oldest_s") is not None:
+        parts.append(f"the oldest for {duration(facts['oldest_s'])}")
+    if facts.get("rate"):
+        parts.append(f"{facts['rate']:,.0f} a second" if facts["rate"] >= 10 else f"{facts['rate']:.1f} a second")
+    if facts["pending"] and facts.get("eta_s") is not None:
+        parts.append(f"gone in {duration(facts['eta_s'])} at this pace")
+    return parts
+
+
+def duration(seconds: float) -> str:
+    """As in `48 s`, `12 min`, `3.5 h` or `12 days`."""
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:,.0f} min"
+    return f"{seconds / 3600:,.1f} h" if seconds < 2 * 86_400 else f"{seconds / 86_400:,.0f} days"

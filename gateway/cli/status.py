@@ -90,6 +90,8 @@ def _show(facts: dict[str, Any]) -> None:
         _show_source(source)
     for each in facts["upstreams"]:
         _show_upstream(each)
+    if reloading := facts.get("config"):
+        _show_reloading(reloading)
     certificates.print_all(facts)
     if not facts["upstreams"]:
         typer.echo("upstream  none configured: events are stored and go nowhere")
@@ -194,13 +196,20 @@ def _describe_wear(wear: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def _show_reloading(reloading: dict[str, Any]) -> None:
+    if reloading["error"]:
+        typer.secho(f"config    not taken over, all is as it was: {show.plain(reloading['error'])}", fg="red")
+    if keys := reloading["needs_restart"]:
+        typer.secho(f"config    changed, and in force after a restart: {', '.join(keys)}", fg="yellow")
+
+
 def _show_upstream(facts: dict[str, Any]) -> None:
-    colour = {"connected": "green", "stopped": None}.get(facts["state"], "red")
+    colour = {"connected": "green", "stopped": None, "paused": "yellow", "resting": None}.get(facts["state"], "red")
     where = facts.get("url", "no longer configured")
     typer.echo(f"upstream  {facts['name']} ({where}): {typer.style(facts['state'], fg=colour)}")
     if facts.get("reason"):
         typer.secho(f"          {show.plain(facts['reason'])}", fg="red")
     typer.echo(
-        f"          {facts['pending']:,} pending, forwarded up to {facts['cursor']:,}, "
+        f"          {', '.join(show.progress(facts))}; forwarded up to {facts['cursor']:,}, "
         f"{facts['quarantined']:,} quarantined"
     )

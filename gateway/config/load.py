@@ -137,7 +137,7 @@ def _value(text: str, *, as_list: bool) -> Any:
 def _is_list(sections: list[str], key: str) -> bool:
     lists = {
         "broker": {"listen", "topics", "device_patterns"},
-        "upstreams": {"topics"},
+        "upstreams": {"topics", "active_hours"},
         "rights": _RIGHTS,
         "roles": _RIGHTS,
     }

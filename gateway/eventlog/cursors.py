@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from gateway.eventlog.losses import Missing
 
+_SOUGHT = "gateway upstreams seek"
+_SENT_AGAIN = "gateway upstreams seek: sent again from the first on, and the books begin anew there"
 _VANISHED = "no file of the log holds these any more, and whether the upstream had them is not known"
 _TOO_OLD = "older than time_to_live_s when their turn came"
 
@@ -68,7 +70,9 @@ class Cursors:
         self.moved = new
         """Those that are not on disk yet."""
         self._ahead_moved: dict[str, Ahead] = {}
-        self._lost: dict[tuple[str | None, str, str], Loss] = {}
+        self._lost: dict[tuple[str | None, str, str, int], Loss] = {}
+        self._rewound: dict[str | None, int] = {}
+        """How often the books of an upstream were begun anew: rows of the ledger do not grow together over that."""
         for name, account in known.items():
             if account.seq < oldest - 1:
                 self._lose_vanished(name, oldest - 1, now_ns)
@@ -183,6 +187,24 @@ class Cursors:
         """Every upstream whose cursor is before `seq`, also those that are configured no more."""
         return [name for name, account in self.accounts.items() if account.seq < seq]
 
+    def configure(self, upstreams: Collection[str]) -> None:
+        """From now on these hold events back from retention, and no others; what is known of the others stays."""
+        self.upstreams = frozenset(upstreams)
+
+    def begin(self, upstream: str, seq: int) -> None:
+        """Begin the books of an upstream that is not known yet, after `seq`."""
+        self.accounts[upstream] = self.moved[upstream] = Account(seq, seq)
+
+    def rewind(self, upstream: str, seq: int, now_ns: int) -> None:
+        """Move a cursor back to `seq` and begin its books anew there; nothing is done ahead of it any more."""
+        before = self.accounts[upstream].seq
+        self._go_on(upstream, Progress(Account(seq, seq)))
+        self._book(Loss(now_ns, upstream, seq + 1, before, 0, losses.REWOUND, _SENT_AGAIN, now_ns))
+
+    def skip(self, upstream: str, held: Sequence[Span], last_seq: int, now_ns: int) -> int:
+        """Move a cursor on to `last_seq` and book what it passes, of which `held` has events; returns how many."""
+        return self._drop(upstream, held, last_seq, losses.SKIPPED, _SOUGHT, now_ns)
+
     def drop(self, held: Sequence[Span], last_seq: int, cause: str, now_ns: int) -> dict[str, int]:
         """Move every cursor that is before `last_seq` there, and book what is dropped for its upstream.
 
@@ -197,18 +219,23 @@ class Cursors:
         """
         dropped = {}
         for name in self.behind(last_seq):
-            first = self.seq(name) + 1
-            progress, events = self.progress(name).given_up(last_seq, self.missing, partial(count_in, held), "dropped")
-            self._go_on(name, progress, now_ns)
+            detail = "retention" if name in self.upstreams else "retention; the upstream was not configured"
+            events = self._drop(name, held, last_seq, cause, detail, now_ns)
             if events:
                 dropped[name] = events
-                detail = "retention" if name in self.upstreams else "retention; the upstream was not configured"
-                self._book(Loss(now_ns, name, first, last_seq, events, cause, detail, now_ns))
         return dropped
 
     def book(self, row: Loss) -> None:
         """Have a row of the ledger stored; rows of one upstream, cause and detail become one until then."""
         self._book(row)
+
+    def _drop(self, name: str, held: Sequence[Span], last_seq: int, cause: str, detail: str, now_ns: int) -> int:
+        first = self.seq(name) + 1
+        progress, events = self.progress(name).given_up(last_seq, self.missing, partial(count_in, held), "dropped")
+        self._go_on(name, progress, now_ns)
+        if events:
+            self._book(Loss(now_ns, name, first, last_seq, events, cause, detail, now_ns))
+        return events
 
     def unbooked_from(self, seq: int) -> int:
         """`seq`, or the first number before it of what a configured upstream misses without the ledger knowing."""
@@ -241,7 +268,9 @@ class Cursors:
             self._book(row)
 
     def _book(self, row: Loss) -> None:
-        key = row.upstream, row.cause, row.detail
+        if row.cause == losses.REWOUND:
+            self._rewound[row.upstream] = self._rewound.get(row.upstream, 0) + 1
+        key = row.upstream, row.cause, row.detail, self._rewound.get(row.upstream, 0)
         old = self._lost.get(key)
         self._lost[key] = row if old is None else losses.merged(old, row)
 

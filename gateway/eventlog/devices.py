@@ -13,16 +13,13 @@ import zlib
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.errors import LogError
-from gateway.eventlog import lock, upgrade
-from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, wal_of
-from gateway.eventlog.state import State, path_of
+from gateway.eventlog.damage import SQLITE_ERRORS, wal_of
+from gateway.eventlog.rest import state_at_rest
+from gateway.eventlog.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
-
-_START_ONCE = "Start the gateway once: it saves what can be read (gateway run)."
 
 logger = logging.getLogger(__name__)
 
@@ -83,20 +80,8 @@ def at_rest(data_dir: Path) -> Iterator[Devices]:
         ConfigError: one does, or the directory cannot be used.
         LogError: the disk refuses, or the file is damaged.
     """
-    lock.prepare(data_dir)
-    held = lock.DataDirLock(data_dir)
-    try:
-        upgrade.refuse_newer(data_dir)
-        try:
-            state = State(path_of(data_dir))
-        except Damaged as damaged:
-            raise LogError(str(damaged), _START_ONCE) from damaged
-        try:
-            yield Devices(state, _at_once)
-        finally:
-            state.close()
-    finally:
-        held.release()
+    with state_at_rest(data_dir) as state:
+        yield Devices(state, _at_once)
 
 
 async def _at_once(function: Callable[..., None], *args: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway.errors import ConfigError
-from gateway.eventlog import books, held, lock, losses, replays, segment, state, times
+from gateway.eventlog import books, held, lock, losses, paused, replays, segment, state, times
 from gateway.eventlog.ahead import NOTHING, pending_after
 from gateway.eventlog.boots import Boots
 from gateway.eventlog.losses import Span
@@ -126,7 +126,7 @@ class History:
         """What can be told of a gateway that does not run, in the shape of a running one's status."""
         head = self.head()
         segments = self._reader.segments
-        quarantined = self._state.quarantined()
+        quarantined, held_back = self._state.quarantined(), self._state.ask(paused.load)
         ahead = self._state.ahead()
         return {
             "running": lock.holder(self._data_dir) is not None,
@@ -146,7 +146,7 @@ class History:
             "upstreams": [
                 {
                     "name": name,
-                    "state": "stopped",
+                    "state": "paused" if name in held_back else "stopped",
                     "cursor": cursor,
                     "pending": pending_after(cursor, head, ahead.get(name, NOTHING)),
                     "quarantined": quarantined.get(name, 0),

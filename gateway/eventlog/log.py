@@ -21,6 +21,7 @@ from gateway.eventlog.devices import Devices
 from gateway.eventlog.ledger import Ledger
 from gateway.eventlog.matching import Matching
 from gateway.eventlog.mending import Mender
+from gateway.eventlog.places import Places
 from gateway.eventlog.quarantine import Quarantine
 from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
@@ -69,8 +70,7 @@ class EventLog:
             LogError: the disk refuses. Damage does not: damaged files are set aside, and the log goes on.
         """
         lock.prepare(data_dir)
-        self.data_dir = data_dir
-        self._folder = data_dir / "log"
+        self.data_dir, self._folder = data_dir, data_dir / "log"
         self._config = config
         self._clock = clock
         self._lock = lock.DataDirLock(data_dir)
@@ -86,6 +86,8 @@ class EventLog:
         self._upkeep = Upkeep(*parts, flush=self.flush, booked=self._booked, age_ns=self.boots.age_ns)
         self.on_room = self._upkeep.on_room
         """Called in the loop when a log that was full has room again."""
+        self.places = Places(self._state, self._write, self._cursors, self._reading, self._upkeep, clock, self)
+        """Where upstreams stand, and which are paused."""
         self._recent = Recent(config.recent_bytes_max)
         self._waiters: list[asyncio.Future[None]] = []
         self.views = Views(self._cursors, clock, self._cursor_moved.set)
@@ -105,9 +107,8 @@ class EventLog:
         self.devices = Devices(self._state, self._write)
         """Who may log in."""
         self.head = found.head
-        missing = losses.missing_in(self._state.losses())
         oldest, now_ns = found.reader.segments[0], self._clock.wall_ns()
-        known = self._state.accounts()
+        known, missing = self._state.accounts(), losses.missing_in(self._state.losses())
         self._cursors = Cursors(upstreams, known, missing, oldest, now_ns, self._state.ahead())
         self.ledger = Ledger(self._cursors, self._clock)
         """Books what never became an event."""

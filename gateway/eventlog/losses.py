@@ -4,8 +4,9 @@ Ranges are inclusive. `events` is how many events are known to be lost: a range 
 numbers were left out for safety and nobody knows of an event that had one; in a range that was dropped for an upstream
 some numbers may not have stood for an event.
 
-The ledger is bounded. What retention drops, and what is refused, continues the last row of its upstream and cause for
-a day, and of a thousand such rows the two oldest become one: years of dropping are some 100 KB an upstream. A row of
+The ledger is bounded. What retention drops, what an operator skips and what is refused continues the last row of its
+upstream and cause for a day, and of a thousand such rows the two oldest become one: years of dropping are some 100 KB
+an upstream. Rows do not grow together over a `rewound` one, of which there are as many as an operator makes. A row of
 damage names numbers that had their place on the disk, so there cannot be more of them than that.
 """
 
@@ -28,6 +29,10 @@ DAMAGED = "damaged"
 GAP = "gap"
 FOUND = "found"
 """Put back into the log from a file that was set aside: such numbers are not missing any more."""
+SKIPPED = "skipped"
+"""An operator moved an upstream on over these (`gateway upstreams seek`)."""
+REWOUND = "rewound"
+"""An operator moved an upstream back to the first of these: nothing is lost, and its books begin anew there."""
 REFUSED = "refused"
 """Never stored, because the log was full; such a row names the last number given out at the time."""
 
@@ -54,7 +59,11 @@ _COLUMNS = "at_ns, upstream, first_seq, last_seq, events, cause, detail, until_n
 _INSERT = f"INSERT INTO losses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
 ROWS = f"SELECT {_COLUMNS} FROM losses ORDER BY id"  # noqa: S608
 """Every row, oldest first."""
-_SAME = "SELECT id, at_ns, first_seq, last_seq, events FROM losses WHERE upstream IS ? AND cause = ? AND detail = ?"
+_SAME = """
+    SELECT id, at_ns, first_seq, last_seq, events FROM losses WHERE upstream IS :upstream AND cause = :cause
+    AND detail = :detail AND (cause = 'rewound' OR id > (
+        SELECT coalesce(max(id), 0) FROM losses WHERE upstream IS :upstream AND cause = 'rewound'))"""
+"""Rows that belong to the books as they are now: none from before they began anew."""
 _OLDEST_OF_DEVICES = """
     SELECT id, at_ns, first_seq, last_seq, events, until_ns FROM losses
     WHERE cause = ? AND detail != ? ORDER BY id LIMIT 1"""
@@ -110,11 +119,17 @@ def missing_in(rows: Iterable[Loss]) -> Missing:
 
 
 def dropped_in(rows: Iterable[Loss]) -> dict[str, int]:
-    """Per upstream, how many events retention has dropped before it had them, as rows of the ledger say. Pure."""
+    """Per upstream, how many events its books dropped before it had them, as rows of the ledger say. Pure.
+
+    Args:
+        rows: in the order they were written; what stands before a row of the cause `rewound` belongs to older books.
+    """
     found: dict[str, int] = {}
     for row in rows:
-        if row.upstream is not None and row.cause in {DROPPED, EXPIRED}:
+        if row.upstream is not None and row.cause in {DROPPED, EXPIRED, SKIPPED}:
             found[row.upstream] = found.get(row.upstream, 0) + row.events
+        elif row.upstream is not None and row.cause == REWOUND:
+            found[row.upstream] = 0
     return found
 
 
@@ -201,10 +216,10 @@ def merged(old: Loss, new: Loss) -> Loss:
 
 
 def book(db: sqlite3.Connection, rows: Iterable[Loss]) -> None:
-    """Note what retention dropped or what was refused, within the caller's transaction."""
+    """Note what was dropped, refused or moved over, within the caller's transaction."""
     for row in rows:
-        same = db.execute(_SAME + " ORDER BY id DESC LIMIT 1", (row.upstream, row.cause, row.detail)).fetchone()
-        if same is not None and 0 <= row.at_ns - same[1] < _PERIOD_NS:
+        same = db.execute(_SAME + " ORDER BY id DESC LIMIT 1", _key(row)).fetchone()
+        if same is not None and 0 <= row.at_ns - same[1] < _PERIOD_NS and row.cause != REWOUND:
             _continue(db, same, row)
         else:
             db.execute(_INSERT, row)
@@ -222,7 +237,7 @@ def _bound_devices(db: sqlite3.Connection, cause: str) -> None:
     if count <= _ROWS_OF_DEVICES_MAX:
         return
     oldest = db.execute(_OLDEST_OF_DEVICES, (cause, _OTHERS)).fetchone()
-    others = db.execute(_SAME, (None, cause, _OTHERS)).fetchone()
+    others = db.execute(_SAME, {"upstream": None, "cause": cause, "detail": _OTHERS}).fetchone()
     number, at_ns, first, last, events, until_ns = oldest
     if others is None:
         db.execute("UPDATE losses SET detail = ? WHERE id = ?", (_OTHERS, number))
@@ -234,12 +249,15 @@ def _bound_devices(db: sqlite3.Connection, cause: str) -> None:
 def _bound(db: sqlite3.Connection, row: Loss) -> None:
     if row.cause in _OF_DEVICES:
         _bound_devices(db, row.cause)
-    key = (row.upstream, row.cause, row.detail)
-    oldest = db.execute(_SAME + " ORDER BY id LIMIT ?", (*key, _ROWS_MAX + 1)).fetchall()
+    oldest = db.execute(_SAME + f" ORDER BY id LIMIT {_ROWS_MAX + 1}", _key(row)).fetchall()
     if len(oldest) > _ROWS_MAX:
         number, at_ns, first, last, events = oldest[1]
         _continue(db, oldest[0], Loss(at_ns, row.upstream, first, last, events, row.cause, row.detail, at_ns))
         db.execute("DELETE FROM losses WHERE id = ?", (number,))
+
+
+def _key(row: Loss) -> dict[str, str | None]:
+    return {"upstream": row.upstream, "cause": row.cause, "detail": row.detail}
 
 
 def ledger(state_path: Path) -> list[Loss]:

@@ -16,6 +16,7 @@ from gateway.errors import LogError
 from gateway.eventlog import damage, devices, losses, mending, quarantine, state, upgrade, wal
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.losses import Span
+from gateway.eventlog.places import CURSORS_LOST
 from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
 from gateway.eventlog.reserve import Reserve
 from gateway.eventlog.segment import path_of
@@ -81,6 +82,7 @@ def _open_log(data_dir: Path, config: LogConfig, clock: Clock, reserve: Reserve)
                 opened.set_meta("log_id", log_id)
             why = f"{lost}; cursors were not known any more"
             losses.record(opened.path, [Span(0, 0)], losses.GAP, why, clock.wall_ns())
+            opened.set_meta(CURSORS_LOST, "1")
             logger.error(
                 "the state of the log was lost: every upstream starts at the oldest event and may see events again",
                 extra={"reason": lost, "log_id": log_id or "new"},

@@ -197,3 +197,8 @@ def _state_0009(db: Database) -> None:
             progress TEXT NOT NULL, crc INTEGER NOT NULL
         ) WITHOUT ROWID"""
     )
+
+
+@state(name="0010_paused")
+def _state_0010(db: Database) -> None:
+    db.execute("CREATE TABLE paused (upstream TEXT PRIMARY KEY, since_ns INTEGER NOT NULL) WITHOUT ROWID")

@@ -12,7 +12,7 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gateway.eventlog import ahead_rows, anchors, losses, quarantine_rows, replays, schema, sequences
+from gateway.eventlog import ahead_rows, anchors, losses, paused, quarantine_rows, replays, schema, sequences
 from gateway.eventlog.books import Account
 from gateway.eventlog.boots import ANCHORS_MAX, ANCHORS_PER_BOOT_MAX
 from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, asked, look_over, translated
@@ -87,6 +87,7 @@ class State:
         self.devices()
         self.replays()
         self.ask(quarantine_rows.sums)
+        self.ask(paused.load)
         accounts = self.accounts()
         numbers = [
             self.number(quarantine_rows.SEQ),

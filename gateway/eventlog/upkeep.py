@@ -69,7 +69,8 @@ class Upkeep:
         self._flush = flush
         self._booked = booked
         self._age_ns = age_ns
-        self._busy = asyncio.Lock()
+        self.busy = asyncio.Lock()
+        """Held while segments go or are counted: nobody else moves a cursor back meanwhile."""
         self._explained = False
         self.on_room: list[Callable[[], None]] = []
         """Called when a log that was full has room again."""
@@ -83,10 +84,17 @@ class Upkeep:
         if self._explained:
             return
         await self._reading.mend_found()
-        after_seq = min((account.seq for account in self._cursors.accounts.values()), default=head)
-        last_seq = max(head, self._reading.segments[-1] - 1)
-        await self._reading.explain(after_seq, last_seq, self._cursors.missing, self._clock.wall_ns())
+        await self.explain_after(min((account.seq for account in self._cursors.accounts.values()), default=head), head)
         self._explained = True
+
+    async def explain_after(self, seq: int, head: int) -> None:
+        """Book numbers without events after `seq`, before a cursor is moved back there.
+
+        Raises:
+            LogError: the disk refused; call again.
+        """
+        last_seq = max(head, self._reading.segments[-1] - 1)
+        await self._reading.explain(seq, last_seq, self._cursors.missing, self._clock.wall_ns())
 
     async def retain(self, head: int, kept_from: Callable[[], int]) -> None:
         """Unlink whole segments that are beyond the limits.
@@ -99,7 +107,7 @@ class Upkeep:
             LogError: the disk refuses to be read, or to book what is dropped, or a segment cannot be unlinked.
         """
         config = self._config
-        async with self._busy:
+        async with self.busy:
             await self.explain(head)
             facts = await self._reading.facts(head, partial(self._age_ns, self._clock.mono_ns()))
             going = retention.surplus(facts, bytes_max=config.retention_bytes_max, age_s=config.retention_age_s)
@@ -130,7 +138,7 @@ class Upkeep:
         Raises:
             LogError: the disk refused.
         """
-        async with self._busy:
+        async with self.busy:
             await self.explain(head)
             for _ in range(_LOOKS_MAX):
                 missing, accounts, ahead = (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gateway.eventlog import points
+from gateway.forward.hours import Hours
 from gateway.forward.topic_map import TopicMap
 from gateway.topics import is_valid_filter
 
@@ -23,9 +25,16 @@ def _check_rules(rules: dict[str, str]) -> dict[str, str]:
     return rules
 
 
+def _check_start(start: str) -> str:
+    points.parse(start)  # likewise
+    return start
+
+
 TopicFilter = Annotated[str, AfterValidator(_check_filter)]
 TopicRules = Annotated[dict[str, str], AfterValidator(_check_rules)]
 
+
+Start = Annotated[str, AfterValidator(_check_start)]
 
 PRIORITIES_MAX = 8
 """Of one upstream: each is a connection."""
@@ -74,8 +83,33 @@ class UpstreamConfig(BaseModel):
     time_to_live_s: float = Field(
         default=0, ge=0, description="Events older than that when their turn comes are not sent; 0 is no limit."
     )
+    start: Start = Field(
+        default="beginning",
+        description="Where a new upstream begins: beginning (the oldest event there is), now, a seq, or a time as in "
+        "2026-11-23T15:00 (UTC, unless it names its zone). Without meaning once the upstream has a cursor.",
+    )
     batch_events_max: int = Field(
         default=5000, ge=1, le=65_535, description="Events that are read from the log and handed over at a time."
+    )
+    batch_bytes_max: int = Field(
+        default=4 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of topics and payloads that are handed over at a time, one event of any size excepted.",
+    )
+    rate_events_max: float = Field(
+        default=0,
+        ge=0,
+        description="Events a second, for metered links; on average, with one second's worth at once. 0 is no limit.",
+    )
+    rate_bytes_max: float = Field(
+        default=0,
+        ge=0,
+        description="Bytes of topics and payloads a second, likewise; protocol and TLS come on top. 0 is no limit.",
+    )
+    active_hours: list[str] = Field(
+        default=[],
+        description='Spans of the day as in ["22:00-06:00"], in local time of the machine. Outside of them the '
+        "upstream is not connected, and its events wait. Empty: always. They do not count while the clock is not set.",
     )
     stall_timeout_s: float = Field(
         default=30,
@@ -88,6 +122,12 @@ class UpstreamConfig(BaseModel):
     blocked_retry_s: float = Field(
         default=60, gt=0, description="Wait between tries while the upstream does not permit what we send."
     )
+
+    @field_validator("active_hours")
+    @classmethod
+    def _check_hours(cls, spans: list[str]) -> list[str]:
+        Hours(spans)
+        return spans
 
     @model_validator(mode="after")
     def _check_mode(self) -> UpstreamConfig:

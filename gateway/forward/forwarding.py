@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.eventlog.log import EventLog
     from gateway.forward.config import UpstreamConfig
     from gateway.forward.envelope import Marks
+    from gateway.forward.meter import Meter
     from gateway.forward.status import ForwarderStatus
     from gateway.forward.upstream import Upstream
 
@@ -62,6 +63,7 @@ class Forwarding:
         log: where the events are.
         clock: its monotonic time stamps state changes and tells how old events are.
         ready: awaited after each connect, before anything is sent.
+        meter: says how much may be sent, over all connections.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Forwarding:
         clock: Clock,
         *,
         ready: Callable[[], Awaitable[None]] | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.name = name
         self.upstreams: list[Upstream] = []
@@ -82,6 +85,7 @@ class Forwarding:
         self._log = log
         self._clock = clock
         self._ready = ready
+        self._meter = meter
         log.views.set_lanes(name, json.dumps([config.topics, config.priorities]), len(config.priorities))
         selection = Selection(name, config.topics, config.priorities)
         self._views: dict[str, MainView] = {}
@@ -105,6 +109,7 @@ class Forwarding:
             main,
             cursor=self._log.cursor(self.name),
             forwarded=main.forwarded + sum(each.forwarded for each in others),
+            bytes_=main.bytes_ + sum(each.bytes_ for each in others),
             filtered=sum(each.filtered for each in of_cursor),  # what is filtered in a lane is filtered here as well
             quarantined=main.quarantined + sum(each.quarantined for each in others),
             expired=main.expired + sum(each.expired for each in others),
@@ -145,6 +150,7 @@ class Forwarding:
             selection=selection,
             is_too_old=self._is_too_old if self._config.time_to_live_s else None,
             role=role,
+            meter=self._meter,
         )
 
     def _is_too_old(self, event: Event) -> bool:

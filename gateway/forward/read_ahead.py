@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.event import Event
-    from gateway.forward.runner import Log
+    from gateway.forward.log import Log
 
 
 class ReadAhead:

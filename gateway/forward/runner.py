@@ -11,25 +11,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway import backoff
 from gateway.errors import Blocked, Busy, DeliveryError, LogError, Refused, Unreachable
+from gateway.forward.meter import Meter
 from gateway.forward.read_ahead import ReadAhead
 from gateway.forward.selection import Selection
 from gateway.forward.status import ForwarderStatus
 from gateway.forward.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
     from typing import Any, NoReturn, TypeVar
 
     from gateway.clock import Clock
     from gateway.errors import GatewayError
     from gateway.event import Event
     from gateway.forward.config import UpstreamConfig
+    from gateway.forward.log import Log
     from gateway.forward.status import State
     from gateway.forward.upstream import Upstream
 
@@ -41,43 +44,6 @@ _LOOK_INTERVAL_S = 0.25
 """How often the cursor follows the acknowledgements while nothing else makes it."""
 
 _logger = logging.getLogger(__name__)
-
-
-class Log(Protocol):
-    """What a forwarder needs of the event log."""
-
-    @property
-    def head(self) -> int:
-        """Seq of the last committed event; 0 if there never was one."""
-        ...
-
-    async def read(self, after_seq: int, events_max: int) -> Sequence[Event]:
-        """The next committed events after `after_seq`, in order; empty only if none is left up to `head`."""
-        ...
-
-    async def wait_beyond(self, seq: int) -> None:
-        """Return when `head` is greater than `seq`."""
-        ...
-
-    def cursor(self, upstream: str) -> int:
-        """Seq of the last event the upstream is done with.
-
-        The log moves it by itself over events that it had to drop, and accounts for those.
-        """
-        ...
-
-    def advance(
-        self, upstream: str, seq: int, *, forwarded: int, filtered: int, quarantined: int, expired: int, taken: int
-    ) -> None:
-        """Move the cursor to `seq`; durable within the log's cursor interval, and never ahead of this call.
-
-        The counts say what became of the events from the cursor before to `seq`; they become durable together with it.
-        """
-        ...
-
-    async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
-        """Keep the named events aside, with why; durable when it returns, and harmless if said twice."""
-        ...
 
 
 class Stalled(DeliveryError):  # noqa: N818 - a state of the upstream, as its siblings
@@ -107,6 +73,7 @@ class Forwarder:
         selection: of what the view shows, which is sent; by default what the configured topics match.
         is_too_old: asked of each event when its turn comes; one that is too old is not sent.
         role: tells this connection to the upstream from others in the log.
+        meter: says how much may be sent; all connections to one upstream have the same.
     """
 
     def __init__(
@@ -122,6 +89,7 @@ class Forwarder:
         selection: Selection | None = None,
         is_too_old: Callable[[Event], bool] | None = None,
         role: str = "main",
+        meter: Meter | None = None,
     ) -> None:
         self._name = name
         self._config = config
@@ -132,6 +100,7 @@ class Forwarder:
         self._ready = ready
         self._selection = selection or Selection(name, config.topics)
         self._is_too_old = is_too_old
+        self._meter = meter or Meter(config, time.monotonic)
         self._status = ForwarderStatus(
             name=name,
             kind=config.type,
@@ -226,37 +195,43 @@ class Forwarder:
             else:
                 # Waiting for what comes after `head`, and not after what was read last, keeps this loop from
                 # spinning should the newest events have been removed from the log.
-                await self._idle(max(head, read_to))
+                await self._idle(self._log.wait_beyond(max(head, read_to)))
 
-    async def _idle(self, seq: int) -> None:
-        """Return when the log has an event beyond `seq`, or what was under way is not so any more.
+    async def _idle(self, until: Coroutine[Any, Any, None]) -> None:
+        """Return when `until` does, or what was under way is not so any more.
 
         Raises:
             DeliveryError: the upstream turned something away, or the connection is gone.
         """
-        beyond = asyncio.ensure_future(self._log.wait_beyond(seq))
+        done = asyncio.ensure_future(until)
         try:
             if self._window.under_way:
                 async with self._delivering():
-                    await _unless(beyond, self._upstream.send(()))
+                    await _unless(done, self._upstream.send(()))
             else:
-                self._enter("connected")
-                error = await _unless(beyond, self._upstream.wait_closed())
+                if not self._window.waiting():
+                    self._enter("connected")
+                error = await _unless(done, self._upstream.wait_closed())
                 if error is not None:
                     raise error
         finally:
-            beyond.cancel()
-            await asyncio.gather(beyond, return_exceptions=True)
+            done.cancel()
+            await asyncio.gather(done, return_exceptions=True)
 
     async def _send(self) -> None:
-        """Hand over what waits, unless it is too old."""
+        """Hand over what waits as soon as the rate allows it, unless it is too old by then."""
+        meter, window = self._meter, self._window
+        while wait_s := meter.wait_s():
+            await self._idle(asyncio.sleep(wait_s))
         if self._is_too_old is not None:
-            self._window.expire(self._config.batch_events_max, self._is_too_old)
-            if not self._window.waiting():
+            window.expire(self._config.batch_events_max, self._is_too_old)
+            if not window.waiting():
                 self._settle()
                 return
         async with self._delivering():
-            await self._upstream.send(self._window.give(1 if self._probing else self._config.batch_events_max))
+            given = window.give(1 if self._probing else meter.events_max, meter.bytes_max)
+            self._status.bytes_ += meter.take(given)
+            await self._upstream.send(given)
             if self._probing:
                 await self._upstream.send(())
 

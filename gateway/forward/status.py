@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-State = Literal["connecting", "connected", "unreachable", "busy", "blocked", "stalled", "stopped"]
+State = Literal["connecting", "connected", "unreachable", "busy", "blocked", "stalled", "stopped", "paused", "resting"]
 """`connected` means that events go through, or that none wait; a connection alone does not end a trouble.
-`stalled` means that nothing moves, on the upstream's side or on the disk's; the reason tells which."""
+`stalled` means that nothing moves, on the upstream's side or on the disk's; the reason tells which.
+`paused` means that an operator wants it so, `resting` that it is not its hours: it is not connected then."""
 
 
 @dataclass(slots=True)
@@ -32,5 +33,6 @@ class ForwarderStatus:
     filtered: int = field(default=0, metadata={"description": "events not meant for the upstream"})
     quarantined: int = field(default=0, metadata={"description": "events the upstream can never take"})
     expired: int = field(default=0, metadata={"description": "events that were too old when their turn came"})
+    bytes_: int = field(default=0, metadata={"description": "of topics and payloads, sent once or again"})
     reconnects: int = field(default=0, metadata={"description": "connections made after the first"})
     stalls: int = field(default=0, metadata={"description": "connections dropped because nothing was acknowledged"})

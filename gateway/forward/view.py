@@ -1,4 +1,4 @@
-"""What one forwarder sees of the log: a view fulfils `gateway.forward.runner.Log`, and a forwarder knows nothing else.
+"""What one forwarder sees of the log: a view fulfils `gateway.forward.log.Log`, and a forwarder knows nothing else.
 
 Every upstream has a main view, whose forwarder moves the cursor and the books. What goes ahead of the cursor has views
 of its own: the live view what comes now while a backlog waits, a lane the events of some topics. Each moves what the

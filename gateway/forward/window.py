@@ -6,7 +6,9 @@ has passed. An event leaves it once, so that the sums are exact whatever is give
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
+from itertools import accumulate
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,9 +78,13 @@ class Window:
         self._wanted += wanted
         self.read_to = read[-1].seq
 
-    def give(self, events_max: int) -> Sequence[Event]:
-        """The next wanted events, which are under way from now on."""
+    def give(self, events_max: int, bytes_max: float = math.inf) -> Sequence[Event]:
+        """The next wanted events, which are under way from now on: at least one, if one waits."""
         given = self._wanted[self.under_way : self.under_way + events_max]
+        for count, bytes_ in enumerate(accumulate(event.bytes_ for event in given)):
+            if bytes_ > bytes_max:
+                del given[max(1, count) :]
+                break
         self.under_way += len(given)
         return given
 

@@ -33,7 +33,7 @@ def make_config(**changes: object) -> UpstreamConfig:
 
 
 class MemoryLog:
-    """Fulfils `gateway.forward.runner.Log`."""
+    """Fulfils `gateway.forward.log.Log`."""
 
     def __init__(self, events: Sequence[Event] = ()) -> None:
         self.events = list(events)
