@@ -21,6 +21,7 @@ from gateway.errors import ConfigError
 from gateway.eventlog.log import EventLog
 from gateway.forward.fleet import Fleet
 from gateway.forward.forwarding import Forwarding
+from gateway.forward.quarantine_command import QuarantineCommands
 from gateway.forward.replay import Replayer
 from gateway.forward.replay_command import ReplayCommands
 from gateway.health import wear
@@ -89,6 +90,7 @@ class Gateway:
         self._fleet = Fleet(self._forwarding, lambda name, section: self._connection(name, section)(), self._log, clock)
         self._reloading = Reloading(config, reread, self._take_over)
         self._replayer = Replayer(self._log, config.replay, self._connect_replay, clock, ready=self._clock_sync.wait)
+        self._quarantine = QuarantineCommands(self._log, self._ingest, self._replayer)
         self._expiry = Expiry(self._certificates, clock)
 
     async def run(self) -> None:
@@ -179,6 +181,7 @@ class Gateway:
             **self._broker.commands,
             "replay": ReplayCommands(self._replayer, self._log).obey,
             "upstreams": self._fleet.obey,
+            "quarantine": self._quarantine.obey,
         }
         carry_out = commands.get(str(request.get("command")))
         if carry_out is None:

@@ -17,6 +17,7 @@ from gateway.cli import (
     devices,
     events,
     init,
+    quarantine,
     repair,
     replay,
     run,
@@ -47,6 +48,7 @@ app.add_typer(devices.app, name="devices")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(replay.app, name="replay")
 app.add_typer(upstreams.app, name="upstreams")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it

@@ -92,6 +92,7 @@ def _show(facts: dict[str, Any]) -> None:
         _show_upstream(each)
     if reloading := facts.get("config"):
         _show_reloading(reloading)
+    _show_quarantine(facts.get("quarantine"))
     certificates.print_all(facts)
     if not facts["upstreams"]:
         typer.echo("upstream  none configured: events are stored and go nowhere")
@@ -201,6 +202,14 @@ def _show_reloading(reloading: dict[str, Any]) -> None:
         typer.secho(f"config    not taken over, all is as it was: {show.plain(reloading['error'])}", fg="red")
     if keys := reloading["needs_restart"]:
         typer.secho(f"config    changed, and in force after a restart: {', '.join(keys)}", fg="yellow")
+
+
+def _show_quarantine(told: dict[str, Any] | None) -> None:
+    if not told or not told["events"]:
+        return
+    parts = [f"{events:,} violate {show.plain(name) or 'no contract'}" for name, events in told["contracts"].items()]
+    parts += [f"{events:,} refused by {show.plain(name)}" for name, events in told["upstreams"].items()]
+    typer.secho(f"quarantine  {', '.join(parts)} (gateway quarantine list)", fg="yellow")
 
 
 def _show_upstream(facts: dict[str, Any]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway.errors import ConfigError
-from gateway.eventlog import books, held, lock, losses, paused, replays, segment, state, times
+from gateway.eventlog import books, held, lock, losses, paused, quarantine_rows, replays, segment, state, times
 from gateway.eventlog.ahead import NOTHING, pending_after
 from gateway.eventlog.boots import Boots
 from gateway.eventlog.losses import Span
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from gateway.event import Event
     from gateway.eventlog.books import Line
     from gateway.eventlog.losses import Loss
+    from gateway.eventlog.quarantine_rows import Chosen, Kept
     from gateway.eventlog.replays import Replay
     from gateway.eventlog.wanted import Wanted
 
 
+_KEEPS_COPIES = "SELECT 1 FROM pragma_table_info('quarantine') WHERE name = 'payload'"
 _KEEPS_BOOKS = "SELECT 1 FROM pragma_table_info('cursors') WHERE name = 'started'"
 
 
@@ -82,6 +85,31 @@ class History:
     def replays(self) -> list[Replay]:
         """Replays as they are stored, oldest first."""
         return replays.stored(state.path_of(self._data_dir))
+
+    def quarantined(self, chosen: Chosen) -> Iterator[Kept]:
+        """Rows of the quarantine that are meant, in the order they came, in bounded memory.
+
+        One without a copy of its message gets it from the log, if that has it.
+
+        Raises:
+            ConfigError: the gateway has not run since an earlier version, which kept less.
+        """
+        if not self._keeps_copies():
+            raise ConfigError(
+                f"{self._state.path} was written by an earlier version", "Start the gateway once (gateway run)."
+            )
+        after_id = 0
+        while page := self._state.ask(partial(quarantine_rows.page, chosen, after_id)):
+            for row in page:
+                if row.payload is None:
+                    events = self._reader.read(row.seq - 1, row.seq, 1)
+                    yield quarantine_rows.with_copy(row, events[0]) if events else row
+                else:
+                    yield row
+            after_id = page[-1].id
+
+    def _keeps_copies(self) -> bool:
+        return self._state.ask(lambda db: db.execute(_KEEPS_COPIES).fetchone()) is not None
 
     def losses(self) -> list[Loss]:
         """The loss ledger, oldest first.
@@ -143,6 +171,9 @@ class History:
                 "retained": self._state.retained(),
                 "retained_refused": 0,
             },
+            "quarantine": quarantine_rows.describe(
+                self._state.ask(quarantine_rows.sums) if self._keeps_copies() else []
+            ),
             "upstreams": [
                 {
                     "name": name,

@@ -13,7 +13,6 @@ import logging
 import sqlite3
 from contextlib import closing
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gateway.eventlog import quarantine_rows as rows
@@ -128,7 +127,7 @@ class Quarantine:
         Raises:
             LogError: the disk refused.
         """
-        found: list[Kept] = await self._write(self._state.ask, partial(_some, chosen, rows_max, after_id))
+        found: list[Kept] = await self._write(self._state.ask, partial(rows.page, chosen, after_id, rows_max=rows_max))
         return found
 
     async def purge(self, kept: Sequence[Kept]) -> None:
@@ -149,14 +148,7 @@ class Quarantine:
 
     def describe(self) -> dict[str, object]:
         """Counts, for `gateway status`; plain JSON values."""
-        held = [each for each in self.sums if not each.released]
-        return {
-            "events": sum(each.events for each in held),
-            "bytes": sum(each.bytes_ for each in self.sums),
-            "released": sum(each.events for each in self.sums if each.released),
-            "contracts": {each.contract: each.events for each in held if not each.upstream},
-            "upstreams": {each.upstream: each.events for each in held if each.upstream},
-        }
+        return rows.describe(self.sums)
 
     async def _change(self, work: Callable[..., None], *args: object, in_reserve: bool = False) -> None:
         transact = self._state.insist if in_reserve else self._state.transact
@@ -188,7 +180,3 @@ def carry_over(aside: Path, state: State) -> None:
 
 def _with(work: Callable[..., None], args: tuple[object, ...], db: sqlite3.Connection) -> None:
     work(db, *args)
-
-
-def _some(chosen: Chosen, rows_max: int, after_id: int, db: sqlite3.Connection) -> list[Kept]:
-    return list(islice(rows.choose(db, chosen, after_id), rows_max))

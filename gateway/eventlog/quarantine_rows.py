@@ -8,6 +8,7 @@ in the same transaction.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -151,6 +152,11 @@ def add(db: sqlite3.Connection, rows: Iterable[Kept], limits: QuarantineConfig, 
     losses.book(db, lost)
 
 
+def with_copy(row: Kept, event: Event) -> Kept:
+    """The row with the message."""
+    return row._replace(**dict(zip(_COPIED, _copy(event), strict=True)))
+
+
 def without_copy(row: Kept) -> Kept:
     """The row without the message."""
     nothing = dict.fromkeys(_COPIED)
@@ -175,9 +181,10 @@ def take_over(
 
 
 def mark_released(db: sqlite3.Connection, rows: Iterable[Kept]) -> None:
-    """Note that an upstream was sent these events again, in the caller's transaction."""
+    """Note that an upstream is sent these events again, in the caller's transaction."""
     for row in rows:
-        _mark(db, row, row.seq)
+        for stored in _rows(db, " WHERE id = ? AND seq = ?", (row.id, row.seq)):
+            _mark(db, stored, stored.seq)
 
 
 def purge(db: sqlite3.Connection, rows: Sequence[Kept], now_ns: int) -> None:
@@ -186,6 +193,11 @@ def purge(db: sqlite3.Connection, rows: Sequence[Kept], now_ns: int) -> None:
     losses.book(
         db, [_loss(PURGED, row.upstream, row.seq, row.contract, now_ns) for row in rows if not row.released_seq]
     )
+
+
+def page(chosen: Chosen, after_id: int, db: sqlite3.Connection, rows_max: int = _PAGE_ROWS) -> list[Kept]:
+    """The next rows that are meant."""
+    return list(islice(choose(db, chosen, after_id), rows_max))
 
 
 def choose(db: sqlite3.Connection, chosen: Chosen, after_id: int = 0) -> Iterator[Kept]:
@@ -212,6 +224,18 @@ def sums(db: sqlite3.Connection) -> list[Sum]:
         Sum(upstream, contract, released, events, int(bytes_))
         for upstream, contract, released, events, bytes_ in db.execute(_SUMS)
     ]
+
+
+def describe(known: Sequence[Sum]) -> dict[str, object]:
+    """Counts, for `gateway status`; plain JSON values."""
+    held = [each for each in known if not each.released]
+    return {
+        "events": sum(each.events for each in held),
+        "bytes": sum(each.bytes_ for each in known),
+        "released": sum(each.events for each in known if each.released),
+        "contracts": {each.contract: each.events for each in held if not each.upstream},
+        "upstreams": {each.upstream: each.events for each in held if each.upstream},
+    }
 
 
 def carry_over(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], seq: int) -> None:
