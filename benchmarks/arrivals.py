@@ -57,16 +57,16 @@ class Arrivals:
         self.stamps: list[tuple[int, float]] | None = [] if keep_stamps else None
         self.marks: list[tuple[float, int]] = []  # how many had arrived when
         self._arrived = 0
-        self._carry = b""
+        self._carry: dict[int, bytes] = {}
         self._waiting = list(self.awaited.values())
         self._open: list[Awaited] = []
         self._open_more()
 
-    def feed(self, chunk: bytes, now: float) -> None:
-        """Count the events in `chunk`, which continues the chunk before."""
-        text = self._carry + chunk
+    def feed(self, chunk: bytes, now: float, of: int = 0) -> None:
+        """Count the events in `chunk`, which continues the chunk before of the same connection."""
+        text = self._carry.get(of, b"") + chunk
         found = NUMBER.findall(text)
-        self._carry = text[1 - NUMBER_BYTES :]
+        self._carry[of] = text[1 - NUMBER_BYTES :]
         if not found:
             return
         fresh = sum(awaited.strike_off(found, now) for awaited in self._open)

@@ -24,6 +24,7 @@ COMMANDS = {  # and what makes each of them short
     "benchmarks.retention": "--quick",
     "benchmarks.damage": "--quick",
     "benchmarks.contracts": "--quick",
+    "benchmarks.replay": "--quick",
     "benchmarks.guarded": "--quick",
     "benchmarks.hostile": "--quick",
     "benchmarks.connections --connections 2000": "--connections 200",

@@ -114,14 +114,15 @@ class Receiver:
             now = time.monotonic()
             for one in ready:
                 if isinstance(one, socket.socket):
-                    self._take(self._source.read(one), now)
+                    of = one.fileno()
+                    self._take(self._source.read(one), now, of)
             self._finish_phase(now)
             if self._arrivals and self._arrivals.stamps is None and isinstance(self._source, Subscriber):
                 time.sleep(PAUSE_S)
 
-    def _take(self, data: bytes, now: float) -> None:
+    def _take(self, data: bytes, now: float, of: int) -> None:
         if self._arrivals and data:
-            self._arrivals.feed(data, now)
+            self._arrivals.feed(data, now, of)
             if self._announce and self._arrivals.latest() is not None:
                 self._announce = False
                 reply(first=True)

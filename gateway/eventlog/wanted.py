@@ -88,25 +88,28 @@ class Wanted(NamedTuple):
         Args:
             time_of: its true time, nanoseconds since 1970; asked only if a time was asked for.
         """
-        tests: list[Callable[[Event], bool]] = []
-        device, begin_ns, end_ns = self.device, self.begin_ns, self.end_ns
-        if not self.quarantined:
-            tests.append(_is_accepted)
-        if device is not None:
-            tests.append(lambda event: event.client_id == device)
-        if self.topic != "#":
-            fits = lru_cache(_TOPICS_CACHED_MAX)(lambda topic: matches(self.topic, topic))
-            tests.append(lambda event: fits(event.topic))
+        device, begin_ns, end_ns, any_verdict = self.device, self.begin_ns, self.end_ns, self.quarantined
+        if self.topic == "#":
+
+            def fits(topic: str) -> bool:
+                return topic[0] != "$"
+
         else:
-            tests.append(lambda event: event.topic[0] != "$")
-        if begin_ns is not None:
-            tests.append(lambda event: time_of(event) >= begin_ns)
-        if end_ns is not None:
-            tests.append(lambda event: time_of(event) <= end_ns)
-        if self.where:
-            condition = Condition(self.where)
-            tests.append(lambda event: condition.holds(event.payload))
-        return lambda event: all(test(event) for test in tests)
+            fits = lru_cache(_TOPICS_CACHED_MAX)(lambda topic: matches(self.topic, topic))
+
+        def is_wanted(event: Event) -> bool:
+            return (
+                (device is None or event.client_id == device)
+                and fits(event.topic)
+                and (any_verdict or event.verdict != QUARANTINED)
+            )
+
+        if begin_ns is None and end_ns is None and not self.where:
+            return is_wanted
+        earliest_ns = float("-inf") if begin_ns is None else begin_ns
+        latest_ns = float("inf") if end_ns is None else end_ns
+        holds = Condition(self.where).holds if self.where else lambda _: True
+        return lambda event: is_wanted(event) and earliest_ns <= time_of(event) <= latest_ns and holds(event.payload)
 
     def encoded(self) -> str:
         """As it is stored."""
@@ -124,7 +127,3 @@ def decoded(text: str) -> Wanted:
         return Wanted(**{**values, "seqs": tuple(values["seqs"])})
     except (TypeError, KeyError) as error:
         raise ValueError("this is no stretch of a log") from error
-
-
-def _is_accepted(event: Event) -> bool:
-    return event.verdict != QUARANTINED

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.event import Event
     from gateway.eventlog.replays import Pacing
@@ -35,16 +35,22 @@ class Pace:
         self._late_s = 0.0
         self._before: Event | None = None
 
-    def plan(self, event: Event) -> float:
-        """When the next event is due if nothing is late; to be called once for each, in order."""
-        pacing, before = self._pacing, self._before
-        if before is not None:
-            if pacing.rate is not None:
+    def plan(self, events: Sequence[Event]) -> list[float]:
+        """When the next events are due if nothing is late; to be called once for each, in order."""
+        pacing = self._pacing
+        if pacing.rate is None and pacing.speed is None:
+            return [self._planned_s] * len(events)
+        planned = []
+        for event in events:
+            if self._before is None:
+                pass
+            elif pacing.rate is not None:
                 self._planned_s += 1 / pacing.rate
             elif pacing.speed is not None:
-                self._planned_s += self._between_s(before, event) / pacing.speed
-        self._before = event
-        return self._planned_s
+                self._planned_s += self._between_s(self._before, event) / pacing.speed
+            self._before = event
+            planned.append(self._planned_s)
+        return planned
 
     def wait_s(self, planned_s: float, now_s: float) -> float:
         """How long until an event is due that was planned for then; 0 if it is."""

@@ -152,30 +152,35 @@ class ReplayView:
         """Look at the next events of the stretch."""
         run = self._wanted.next(self._looked_to)
         if run is None:
-            self._skip_to(self.head, 0)
+            self._leave_out(self.head, 0)
+            self._settle(0, 0)
             return
         first, last = run
-        found = [event for event in await self._log.read(first - 1, events_max) if event.seq <= last]
-        filtered = 0
+        found = await self._log.read(first - 1, events_max)
+        if found and found[-1].seq > last:
+            found = [event for event in found if event.seq <= last]
+        wanted, filtered, is_wanted = [], 0, self._is_wanted
         for event in found:
-            if self._is_wanted(event):
-                self._skip_to(event.seq - 1, filtered)
-                filtered = 0
-                self._looked_to = event.seq
-                self._events.append(event)
-                self._planned.append(self._pace.plan(event))
-            else:
+            if not is_wanted(event):
                 filtered += 1
-        self._skip_to(found[-1].seq if found else last, filtered)
+                continue
+            if event.seq != self._looked_to + 1:
+                self._leave_out(event.seq - 1, filtered)
+                filtered = 0
+            self._looked_to = event.seq
+            wanted.append(event)
+        self._events += wanted
+        self._planned += self._pace.plan(wanted)
+        self._leave_out(found[-1].seq if found else last, filtered)
+        self._settle(0, 0)
 
-    def _skip_to(self, seq: int, filtered: int) -> None:
-        """Between what was looked at and `seq`, both not included and included, nothing is to be given."""
+    def _leave_out(self, seq: int, filtered: int) -> None:
+        """Of what follows on what was looked at, up to `seq`, nothing is to be given; `filtered` of it is there."""
         first, self._looked_to = self._looked_to + 1, max(seq, self._looked_to)
         never_used = 0 if self._wanted.seqs else self._log.replays.never_used(first, seq)
         missing = max(0, self._wanted.numbers(first, seq) - never_used - filtered)
         if filtered or missing:
             self._passed.append(Passed(seq, filtered, missing))
-        self._settle(0, 0)
 
     def _settle(self, sent: int, filtered: int, refused: int = 0) -> None:
         """Count what is done with, up to the next event that is not."""
