@@ -165,7 +165,10 @@ class Gateway:
 
     async def _take_over(self, wanted: Config) -> None:
         """Have every part take over what has changed; who cannot raises ConfigError before anything has."""
+        contracts = await asyncio.to_thread(contracts_of, wanted.contracts, wanted.ingest.without_contract)
         await self._fleet.configure(wanted.upstreams)
+        self._ingest.use(contracts, wanted.ingest)
+        self._log.quarantined.limits = wanted.quarantine
 
     async def books(self) -> list[dict[str, object]]:
         """What became of every event, by upstream, at one moment; plain JSON values.

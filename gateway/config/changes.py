@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from gateway.config.model import Config
 
-WHILE_RUNNING = ("upstreams",)
+WHILE_RUNNING = ("upstreams", "contracts", "ingest", "quarantine")
 """Sections that a running gateway takes over on SIGHUP; anything else takes a restart."""
 
 

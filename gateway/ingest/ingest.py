@@ -49,7 +49,6 @@ class Ingest:
         self, log: EventLog, clock: Clock, contracts: Contracts = NO_CONTRACTS, config: IngestConfig | None = None
     ) -> None:
         """Take messages into `log`, judged by `contracts`; the log must not run yet."""
-        config = config or IngestConfig()
         self._log = log
         self._clock = clock
         self._waiting: OrderedDict[Source, None] = OrderedDict()
@@ -58,20 +57,22 @@ class Ingest:
             self._inbound.setdefault(client_id, set()).add(packet_id)
         log.on_committed.append(self._relieve)
         log.on_room.append(self._relieve)
-        self._repeats = Repeats(config.repeats_messages_max, config.repeats_bytes_max)
-        log.sequences.devices_max = config.devices_max
+        self._repeats = Repeats(0, 0)
         self.append: Callable[..., int] = log.intake.append
         """`append(received_ns, mono_ns, client_id, topic, qos, retain, payload)`: a message becomes an event; returns
         its number, 0 if its contract has it rejected. Bound here without a wrapper as long as there are no contracts,
         because it is called for every message (see `GroupCommit.append` and `Judging.append`)."""
-        self.use(contracts)
+        self.use(contracts, config or IngestConfig())
         self.ask_receipt = log.intake.ask_receipt
         """`ask_receipt(source, receipt)`: see `GroupCommit.ask_receipt`."""
 
-    def use(self, contracts: Contracts) -> None:
-        """Judge what comes from now on by `contracts`, and nothing if there are none."""
+    def use(self, contracts: Contracts, config: IngestConfig | None = None) -> None:
+        """Judge what comes from now on by `contracts`, and nothing if there are none; within the limits of `config`."""
         log = self._log
         self.contracts = contracts
+        if config is not None:
+            log.sequences.devices_max = config.devices_max
+            self._repeats.limit(config.repeats_messages_max, config.repeats_bytes_max)
         self.append = Judging(log, contracts, self._repeats).append if contracts else log.intake.append
 
     def catch_up(self) -> None:

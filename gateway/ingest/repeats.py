@@ -19,12 +19,16 @@ class Repeats:
     """
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
-        self.messages_max = messages_max
-        self._bytes_max = bytes_max
+        self.limit(messages_max, bytes_max)
         self._known: OrderedDict[tuple[str, str, bytes], None] = OrderedDict()
         self._bytes = 0
         self.suppressed = 0
         """Messages that were not stored a second time."""
+
+    def limit(self, messages_max: int, bytes_max: int) -> None:
+        """Remember so many from the next one on."""
+        self.messages_max = messages_max
+        self._bytes_max = bytes_max
 
     def add(self, client_id: str, topic: str, payload: bytes) -> None:
         """A message was taken in."""

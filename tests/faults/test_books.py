@@ -12,6 +12,7 @@ import pytest
 from tests.site.ports import wait_for
 from tests.site.publisher import Publisher
 from tests.site.raw_client import RawClient
+from tests.site.raw_client import publish as raw_publish
 from tests.site.scripted_upstream import WELCOME, Arrival, Reset, ScriptedUpstream, accept, refuse
 
 if TYPE_CHECKING:
@@ -156,4 +157,83 @@ def test_books_that_do_not_balance_are_a_failure_that_says_by_how_much(
     assert json.loads(gateway.command("status", "--books", "--json").stdout)[0]["difference"] == following - first
     gateway.start()
     assert books(gateway)["dropped"] == following - first
+    assert gateway.stop() == 0
+
+
+JUDGED = """
+[contracts.counted]
+topic = "counted/{device}"
+sequence_field = "n"
+fields = { n = "integer", celsius = { type = "number", max = 85 } }
+
+[contracts.dropped]
+topic = "dropped/#"
+policy = "reject"
+fields = { celsius = "number" }
+"""
+
+
+def reading(number: int) -> bytes:
+    """Every tenth is too hot."""
+    return json.dumps({"n": number, "celsius": 900 if number % 10 == 0 else 20}).encode()
+
+
+def losses(gateway: GatewayProcess) -> dict[tuple[str, str], int]:
+    return {(row["cause"], row["detail"]): row["events"] for row in gateway.command_json("status", "--losses")}
+
+
+def test_books_hold_what_is_judged_rejected_and_released_through_kills(
+    gateway_at: Gateways, cloud: ScriptedUpstream
+) -> None:
+    GATE.set()
+    gateway = gateway_at(config=LOG + JUDGED, upstream_port=cloud.port).start()
+    with RawClient(gateway.port) as client:
+        client.join("device")
+        for number in range(1, 101):
+            client.send(raw_publish("counted/7", reading(number), 1, number))
+            client.read()
+        for _ in range(5):
+            client.send(raw_publish("dropped/x", b"no", 1, 200))
+            assert client.read().packet_id == 200  # acknowledged all the same
+        client.send(raw_publish("counted/7", reading(111), 1, 201))  # ten never came
+        client.read()
+    wait_for(gateway.is_drained, what="everything forwarded")
+    judged = {"received": 101, "forwarded": 91, "pending": 0, "quarantined": 10, "filtered": 0, "dropped": 0}
+    assert books(gateway) == judged
+    wait_for(lambda: len(losses(gateway)) == 2, what="rows of the ledger on disk")
+    assert losses(gateway) == {("rejected", "dropped: codec"): 5, ("device_gap", "counted: 7"): 10}
+    gateway.kill()
+    gateway.config_path.write_text(gateway.config_path.read_text().replace("max = 85", "max = 1000"))
+    gateway.start()
+    wait_for(lambda: gateway.status()["quarantine"]["contracts"] == {"counted": 10}, what="violations found again")
+    answer = gateway.command_json("quarantine", "release", "--contract", "counted")
+    gateway.kill()
+    assert answer["released"] == 10
+    gateway.start()
+    assert gateway.command_json("quarantine", "release", "--contract", "counted")["released"] == 0
+    wait_for(gateway.is_drained, what="everything forwarded")
+    assert books(gateway) == judged | {"received": 111, "forwarded": 101}
+    originals = [each.properties["original"] for each in cloud.arrivals if "original" in each.properties]
+    assert len(set(originals)) == 10
+    assert gateway.stop() == 0
+    assert books(gateway) == judged | {"received": 111, "forwarded": 101}
+
+
+def test_a_message_that_was_stored_and_not_acknowledged_before_a_kill_is_stored_once(gateway_at: Gateways) -> None:
+    gateway = gateway_at(config=LOG + JUDGED).start()
+    messages = [raw_publish("counted/7", reading(number), 1, number) for number in range(1, 6)]
+    with RawClient(gateway.port) as client:
+        client.join("device")
+        client.send(b"".join(messages))
+        wait_for(lambda: gateway.status()["log"]["head"] == 5, what="all of them stored")
+        gateway.kill()
+    gateway.start()
+    with RawClient(gateway.port) as client:
+        client.join("device")
+        for number in range(1, 8):
+            client.send(raw_publish("counted/7", reading(number), 1, number, duplicate=number < 6))
+            assert client.read().packet_id == number
+    assert [event.payload for event in gateway.events()] == [reading(number) for number in range(1, 8)]
+    assert gateway.status()["ingest"] == {"repeats": 5}
+    assert losses(gateway) == {}
     assert gateway.stop() == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 from typing import TYPE_CHECKING, Any
 
 import mqtt5
@@ -27,6 +29,7 @@ fields = { celsius = { type = "number", max = LIMIT } }
 [log]
 cursor_interval_s = 0.05
 """
+READ_AGAIN = "the configuration was read again|was not taken over"
 TOPIC = "site/3/temperature"
 
 
@@ -123,6 +126,34 @@ def test_what_still_violates_stays_and_what_does_not_goes_on_naming_its_original
     (line,) = site.command_json("status", "--books")
     assert line["balances"]
     assert (line["received"], line["forwarded"], line["quarantined"]) == (5, 2, 3)
+
+
+def reload(gateway: GatewayProcess, text: str) -> None:
+    """SIGHUP; returns when the gateway has taken over or refused what is written."""
+    before = len(re.findall(READ_AGAIN, gateway.log()))
+    gateway.config_path.write_text(text, encoding="utf-8")
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: len(re.findall(READ_AGAIN, gateway.log())) > before, what="the configuration read again")
+
+
+def test_a_contract_is_mended_while_the_gateway_runs_and_a_mistake_in_it_changes_nothing(
+    site: GatewayProcess, cloud: ScriptedUpstream
+) -> None:
+    text = site.config_path.read_text(encoding="utf-8")
+    with RawClient(site.port) as client:
+        client.join("stays")
+        reload(site, text.replace("max = 85", "max = 85, min = 90"))
+        assert "contracts.temperature" in site.status()["config"]["error"]
+        reload(site, text.replace("max = 85", "max = 95"))
+        assert site.status()["config"] == {"error": "", "needs_restart": []}
+        for number, payload in enumerate((b'{"celsius": 94}', b'{"celsius": 96}'), 1):
+            client.send(publish(TOPIC, payload, 1, number))
+            client.read()
+    assert site.command("quarantine", "release", "--seq", "2").returncode == 0
+    payloads = [b'{"celsius": 20}', b"too much", b'{"celsius": 94}', b'{"celsius": 90}']
+    wait_for(lambda: [arrival.payload for arrival in cloud.arrivals] == payloads, what="what is right by now")
+    assert seqs(site, "--contract", "temperature") == [3, 6]
 
 
 def test_what_an_upstream_refused_is_sent_to_it_again_under_its_own_id(
