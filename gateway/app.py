@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from gateway.certificates import Certificate
     from gateway.config.model import Config
-    from gateway.forward.config import UpstreamConfig
     from gateway.forward.meter import Meter
     from gateway.forward.upstream import Upstream
     from gateway.upstreams.kinds import AnyUpstreamConfig
@@ -89,7 +88,8 @@ class Gateway:
         )
         self._fleet = Fleet(self._forwarding, lambda name, section: self._connection(name, section)(), self._log, clock)
         self._reloading = Reloading(config, reread, self._take_over)
-        self._replayer = Replayer(self._log, config.replay, self._connect_replay, clock, ready=self._clock_sync.wait)
+        links = self._fleet.standing, self._connect_replay
+        self._replayer = Replayer(self._log, config.replay, *links, clock, ready=self._clock_sync.wait)
         self._quarantine = QuarantineCommands(self._log, self._ingest, self._replayer)
         self._expiry = Expiry(self._certificates, clock)
 
@@ -138,10 +138,9 @@ class Gateway:
         theirs = [each for upstream in self._fleet.upstreams for each in kinds.certificates(upstream)]
         return self._broker.certificates + theirs
 
-    def _connect_replay(self, name: str, id_: str) -> tuple[UpstreamConfig, Upstream]:
-        """The section of an upstream and one more connection to it, whose events are marked."""
-        section = self._fleet.section(name)
-        return section, self._connection(name, section)(marks=(("replay", id_),), suffix=f"-replay-{id_}")
+    def _connect_replay(self, name: str, config: Any, id_: str) -> Upstream:
+        """One more connection to an upstream, whose events are marked."""
+        return self._connection(name, config)(marks=(("replay", id_),), suffix=f"-replay-{id_}")
 
     def _forwarding(self, name: str, config: AnyUpstreamConfig, meter: Meter) -> Forwarding:
         build, ready = self._connection(name, config), self._clock_sync.wait

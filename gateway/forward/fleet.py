@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.errors import ConfigError, LogError
 from gateway.eventlog import points
 from gateway.eventlog.boots import UNSYNCED
-from gateway.forward.member import Member
+from gateway.forward.member import Member, Standing
 from gateway.forward.meter import Meter
 
 if TYPE_CHECKING:
@@ -71,13 +71,14 @@ class Fleet:
         """What `gateway status` shows of each, in the order of the configuration; plain JSON values."""
         return [member.describe() for member in self._members.values()]
 
-    def section(self, name: str) -> Any:
-        """How an upstream is configured now.
+    def standing(self, name: str) -> Standing:
+        """How an upstream is configured now, and what whoever else sends to it has to heed.
 
         Raises:
-            ConfigError: it is not.
+            ConfigError: it is not configured.
         """
-        return self._known(name).config
+        member = self._known(name)
+        return Standing(member.config, member.held, member.meter)
 
     async def configure(self, configs: Mapping[str, UpstreamConfig]) -> None:
         """Make these the upstreams: those that did not change go on untouched, and the others are stopped cleanly.
@@ -191,7 +192,9 @@ class Fleet:
     def _make(self, name: str, config: UpstreamConfig) -> Member:
         self._check(name, config)
         meter = Meter(config, time.monotonic)
-        return Member(name, config, lambda: self._build(name, config, meter), self._log, self._clock, self._minute)
+        member = Member(name, config, lambda: self._build(name, config, meter), self._log, self._clock, self._minute)
+        member.meter = meter
+        return member
 
     def _minute(self) -> int | None:
         """Of the local day; None if the clock of this boot was never set."""

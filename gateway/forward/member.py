@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.event import Event
     from gateway.eventlog.log import EventLog
     from gateway.forward.config import UpstreamConfig
+    from gateway.forward.meter import Meter
     from gateway.forward.status import State
     from gateway.forward.upstream import Upstream
 
@@ -47,6 +48,17 @@ class Forwards(Protocol):
     async def run(self) -> None:
         """Forward until cancelled; then the cursor stands at what was taken."""
         ...
+
+
+class Standing(NamedTuple):
+    """What whoever else sends to an upstream has to heed."""
+
+    config: UpstreamConfig
+    """Its section, as it is now."""
+    held: str = ""
+    """Why nothing is to be sent now: `paused` or `resting`; empty: it may be."""
+    meter: Meter | None = None
+    """Says how much may be sent, over all connections."""
 
 
 class _Oldest(NamedTuple):
@@ -92,9 +104,16 @@ class Member:
         self._task: asyncio.Task[None] | None = None
         self.forwarding: Forwards | None = None
         """To be looked at only; None before it has begun."""
+        self.meter: Meter | None = None
+        """Says how much may be sent to it, by whomever."""
         self._before = dict.fromkeys(_COUNTERS, 0)
         self._drain = Drain()
         self._oldest: _Oldest | None = None
+
+    @property
+    def held(self) -> str:
+        """Why nothing is sent to it though it may be there: `paused` or `resting`; empty: it is."""
+        return self._held or ""
 
     def start(self, tasks: asyncio.TaskGroup, *, is_paused: bool) -> None:
         """Begin to forward; paused, only its place in the log is found, if it is new."""

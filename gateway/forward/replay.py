@@ -1,8 +1,9 @@
 """Runs replays: each a forwarder on a view of its own, with a connection of its own, beside what forwards live events.
 
 Promises: a replay goes on where it was after any end of the gateway, and events that it sends again have the ids they
-always had. What it does moves no cursor and no books of its upstream. If it cannot be built, because its upstream is
-configured no more, it is paused and says so; it is never given up.
+always had. What it does moves no cursor and no books of its upstream. It heeds what the upstream is to be spared: it
+waits while that is paused or out of its hours, and what it sends counts for its rate. If its upstream is configured no
+more, it is paused and says so; it is never given up.
 """
 
 from __future__ import annotations
@@ -19,19 +20,24 @@ from gateway.forward.replay_view import ReplayView
 from gateway.forward.runner import Forwarder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any, NoReturn, TypeAlias
+    from collections.abc import Awaitable, Callable
+    from typing import Any, TypeAlias
 
     from gateway.clock import Clock
     from gateway.eventlog.log import EventLog
     from gateway.eventlog.replays import ReplayState
     from gateway.eventlog.wanted import Wanted
-    from gateway.forward.config import ReplayConfig, UpstreamConfig
+    from gateway.forward.config import ReplayConfig
+    from gateway.forward.member import Standing
     from gateway.forward.upstream import Upstream
 
-    Connect: TypeAlias = Callable[[str, str], tuple[UpstreamConfig, Upstream]]
-    """By the name of an upstream and the id of a replay: its section, and a connection for that replay alone. Raises
-    ConfigError if there is no such upstream."""
+    Look: TypeAlias = Callable[[str], Standing]
+    """By the name of an upstream: how it stands. Raises ConfigError if it is not configured."""
+    Connect: TypeAlias = Callable[[str, Any, str], Upstream]
+    """By the name of an upstream, its section and the id of a replay: a connection for that replay alone."""
+
+LOOK_INTERVAL_S = 1.0
+"""How soon it is noticed that an upstream was paused, changed or removed, or that its hours are over."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +50,8 @@ class _Run:
     began_s: float
     began: Progress
     forwarder: Forwarder | None = None
+    """None while it waits for its upstream to be let go."""
+    held: str = ""
 
 
 class Replayer:
@@ -52,6 +60,7 @@ class Replayer:
     Args:
         log: where events are, and how far each replay is.
         config: limits.
+        look: tells how an upstream stands.
         connect: makes a connection.
         clock: stamps what begins and ends.
         ready: awaited after each connect, before anything is sent.
@@ -61,6 +70,7 @@ class Replayer:
         self,
         log: EventLog,
         config: ReplayConfig,
+        look: Look,
         connect: Connect,
         clock: Clock,
         *,
@@ -68,6 +78,7 @@ class Replayer:
     ) -> None:
         self._log = log
         self._config = config
+        self._look = look
         self._connect = connect
         self._clock = clock
         self._ready = ready
@@ -98,7 +109,7 @@ class Replayer:
             LogError: the disk refused, and nothing was begun.
         """
         id_ = self._fresh_id()
-        self._connect(upstream, id_)
+        self._look(upstream)
         now_ns = self._clock.wall_ns()
         progress = Progress("running", wanted.first_seq - 1)
         replay = Replay(id_, now_ns, upstream, wanted, pacing or Pacing(), progress)
@@ -140,7 +151,7 @@ class Replayer:
         async with self._changing:
             replay = self._under_way(id_)
             if replay.progress.state == "paused":
-                self._connect(replay.upstream, id_)
+                self._look(replay.upstream)
                 replay = await self._change(id_, "running")
                 self._start(replay)
             return replay
@@ -154,8 +165,10 @@ class Replayer:
         replay = self._known(id_)
         found = described(replay)
         run = self._runs.get(id_)
-        if run is None or run.forwarder is None:
+        if run is None:
             return found
+        if run.forwarder is None:
+            return {**found, "connection": run.held or None}
         status, progress = run.forwarder.status(), replay.progress
         elapsed_s = max(1e-6, asyncio.get_running_loop().time() - run.began_s)
         passed = progress.position - run.began.position
@@ -178,17 +191,52 @@ class Replayer:
         self._runs[replay.id] = _Run(task, asyncio.get_running_loop().time(), replay.progress)
 
     async def _replay(self, id_: str) -> None:
-        replay = self._log.replays.known[id_]
+        upstream, is_done = self._log.replays.known[id_].upstream, False
         try:
-            config, upstream = self._connect(replay.upstream, id_)
+            while not is_done:
+                standing = self._look(upstream)
+                self._runs[id_].held = standing.held
+                if standing.held:
+                    await asyncio.sleep(LOOK_INTERVAL_S)
+                else:
+                    is_done = await self._send(id_, standing)
         except ConfigError as error:
             await self._change(id_, "paused", str(error))
-            return
+        else:
+            await self._change(id_, "done")
+
+    async def _send(self, id_: str, standing: Standing) -> bool:
+        """Send until the end, or until the upstream stands otherwise; whether that was the end.
+
+        Raises:
+            ConfigError: the upstream is configured no more.
+        """
+        replay, run = self._log.replays.known[id_], self._runs[id_]
+        connection = self._connect(replay.upstream, standing.config, id_)
         view = ReplayView(replay, self._log, self._log.boots.of, asyncio.get_running_loop().time)
-        forwarder = Forwarder(replay.upstream, config, upstream, view, self._clock, ready=self._ready)
-        self._runs[id_].forwarder = forwarder
-        await _run_until(view.finished, forwarder.run())
-        await self._change(id_, "done")
+        run.forwarder = Forwarder(
+            replay.upstream,
+            standing.config,
+            connection,
+            view,
+            self._clock,
+            ready=self._ready,
+            meter=standing.meter,
+            role=f"replay {id_}",
+        )
+        work = asyncio.create_task(run.forwarder.run())
+        end = asyncio.create_task(view.finished.wait())
+        try:
+            while not view.finished.is_set() and self._look(replay.upstream) == standing:
+                await asyncio.wait((work, end), timeout=LOOK_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
+                if work.done():
+                    work.result()
+        finally:
+            run.forwarder = None
+            work.cancel()
+            end.cancel()
+            await asyncio.wait((work, end))  # the connection has a deadline for closing
+        return view.finished.is_set()
 
     async def _stop(self, id_: str) -> None:
         """Return when a replay does not run, and its position stands at what was taken."""
@@ -229,21 +277,3 @@ class Replayer:
         while (id_ := secrets.token_hex(4)) in self._log.replays.known:
             pass
         return id_
-
-
-async def _run_until(finished: asyncio.Event, work: Coroutine[Any, Any, NoReturn]) -> None:
-    """Do `work` until `finished` is set; it is cancelled then, and has ended when this returns.
-
-    Raises:
-        Exception: what `work` raised.
-    """
-    task: asyncio.Task[None] = asyncio.ensure_future(work)
-    end = asyncio.ensure_future(finished.wait())
-    try:
-        await asyncio.wait((task, end), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-    finally:
-        end.cancel()
-        task.cancel()
-        await asyncio.gather(task, end, return_exceptions=True)

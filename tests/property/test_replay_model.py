@@ -23,6 +23,7 @@ from gateway.eventlog.log import EventLog
 from gateway.eventlog.replays import Pacing
 from gateway.eventlog.wanted import Wanted
 from gateway.forward.config import ReplayConfig
+from gateway.forward.member import Standing
 from gateway.forward.replay import Replayer
 from tests.unit.eventlog.logs import HandClock, limits, put, until
 from tests.unit.forward.forward_fakes import make_config
@@ -114,7 +115,7 @@ class Model:
     def open(self) -> None:
         self.log = EventLog(self.data_dir, limits(retention_bytes_max=1, cursor_interval_s=10), HandClock(), ["cloud"])
         config = make_config(batch_events_max=7)
-        self.replayer = Replayer(self.log, ReplayConfig(), lambda *_: (config, self.tap), HandClock())
+        self.replayer = Replayer(self.log, ReplayConfig(), lambda _: Standing(config), lambda *_: self.tap, HandClock())
         self.running = asyncio.ensure_future(self.replayer.run())
         self.runs.append(len(self.tap.taken))
 

@@ -12,6 +12,8 @@ from gateway.eventlog.history import History
 from gateway.eventlog.replays import Pacing
 from gateway.eventlog.wanted import Wanted
 from gateway.forward.config import ReplayConfig
+from gateway.forward.member import Standing
+from gateway.forward.meter import Meter
 from gateway.forward.replay import Replayer
 from gateway.forward.replay_command import ReplayCommands
 from tests.unit.eventlog.logs import WALL_NS, HandClock, fill, opened, put, until
@@ -19,15 +21,16 @@ from tests.unit.forward.forward_fakes import ScriptedUpstream, make_config
 
 
 @asynccontextmanager
-async def replaying(log, upstream, *, names=("cloud",), config=None):
-    """A replayer that runs, and its commands."""
+async def replaying(log, upstream, *, names=("cloud",), config=None, standing=None):
+    """A replayer that runs; `standing` may be changed while it does."""
 
-    def connect(name, _):
+    def look(name):
         if name not in names:
             raise ConfigError(f"there is no upstream {name!r}")
-        return make_config(), upstream
+        return standing[0]
 
-    replayer = Replayer(log, config or ReplayConfig(), connect, HandClock())
+    standing = standing or [Standing(make_config())]
+    replayer = Replayer(log, config or ReplayConfig(), look, lambda *_: upstream, HandClock())
     running = asyncio.ensure_future(replayer.run())
     await asyncio.sleep(0)
     try:
@@ -61,8 +64,8 @@ async def test_an_upstream_that_does_not_want_a_topic_is_not_sent_it_by_a_replay
             put(log, topic=topic)
         put(log, topic="a", origin="cloud")
         await log.intake.settled()
-        upstream = ScriptedUpstream()
-        replayer = Replayer(log, ReplayConfig(), lambda *_: (make_config(topics=["a"]), upstream), HandClock())
+        upstream, config = ScriptedUpstream(), make_config(topics=["a"])
+        replayer = Replayer(log, ReplayConfig(), lambda _: Standing(config), lambda *_: upstream, HandClock())
         running = asyncio.ensure_future(replayer.run())
         begun = await replayer.begin("cloud", Wanted(1, 4))
         await until(lambda: replayer.describe(begun.id)["state"] == "done")
@@ -177,3 +180,37 @@ async def test_what_cannot_be_done_is_told(tmp_path, request_, told):
         with pytest.raises(ConfigError, match=told):
             await ReplayCommands(replayer, log).obey(request_)
         assert not log.replays.known
+
+
+async def test_a_replay_waits_while_its_upstream_is_held_and_goes_on_with_its_new_section(tmp_path, monkeypatch):
+    monkeypatch.setattr("gateway.forward.replay.LOOK_INTERVAL_S", 0.01)
+    upstream, standing = ScriptedUpstream(), [Standing(make_config(), "paused")]
+    async with stored(tmp_path) as log, replaying(log, upstream, standing=standing) as replayer:
+        begun = await replayer.begin("cloud", Wanted(1, 10), Pacing(rate=0.001))
+        await until(lambda: replayer.describe(begun.id)["connection"] == "paused")
+        assert upstream.opens == 0
+        standing[0] = Standing(make_config())
+        await until(lambda: upstream.taken == [1])
+        standing[0] = Standing(make_config(), "resting")
+        await until(lambda: replayer.describe(begun.id)["connection"] == "resting")
+        assert upstream.closes > 0
+        standing[0] = Standing(make_config(batch_events_max=3))
+        await until(lambda: upstream.taken == [1, 2])
+        assert replayer.describe(begun.id)["sent"] == 2
+
+
+async def test_a_replay_counts_for_the_rate_of_its_upstream(tmp_path):
+    class Counting(Meter):
+        taken = 0
+
+        def take(self, events):
+            self.taken += len(events)
+            return super().take(events)
+
+    config = make_config()
+    meter = Counting(config, lambda: 0.0)
+    standing = [Standing(config, "", meter)]
+    async with stored(tmp_path) as log, replaying(log, ScriptedUpstream(), standing=standing) as replayer:
+        begun = await replayer.begin("cloud", Wanted(1, 10))
+        await until(lambda: replayer.describe(begun.id)["state"] == "done")
+        assert meter.taken == 10
