@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.event import Event
-from gateway.forward.envelope import RawEnvelope
+from gateway.upstreams import kinds
 from gateway.upstreams.mqtt import MqttUpstream, MqttUpstreamConfig
 from tests.unit.upstreams.mqtt_server import ScriptedServer, puback
 
@@ -28,8 +28,9 @@ def make_events(count: int, payload: bytes = b"x", *, retain: bool = False) -> l
 
 def make_upstream(port: int, **config: object) -> MqttUpstream:
     keys = {"type": "mqtt", "url": f"mqtt://127.0.0.1:{port}"} | config
-    envelope = RawEnvelope(gateway_id="hub", log_id="01J")
-    return MqttUpstream(MqttUpstreamConfig.model_validate(keys), envelope, client_id="hub-cloud")
+    upstream = kinds.build(MqttUpstreamConfig.model_validate(keys), name="cloud", gateway_id="hub", log_id="01J")
+    assert isinstance(upstream, MqttUpstream)
+    return upstream
 
 
 @asynccontextmanager

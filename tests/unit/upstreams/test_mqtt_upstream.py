@@ -94,6 +94,25 @@ async def test_a_poison_event_is_named_and_the_rest_was_taken(code: int) -> None
         await deliver(upstream, make_events(2))
 
 
+@VERSIONS
+@pytest.mark.parametrize("envelope", ["raw", "cloudevents"])
+async def test_an_event_whose_topic_would_be_none_is_refused_and_the_rest_goes_where_it_should(
+    version: str, envelope: str
+) -> None:
+    server = ScriptedServer(version)
+    if version == "3.1.1":
+        server.answer = lambda publish: b"\x40\x02" + publish.packet_id.to_bytes(2)
+    events = make_events(3)
+    events[1] = events[1]._replace(topic="t/")
+    async with connected(server, envelope=envelope, topic_map={"t/{n}": "{n}"}) as upstream:
+        with pytest.raises(Refused) as caught:
+            await deliver(upstream, events)
+        await deliver(upstream, events[2:])
+    assert list(caught.value.reasons) == [101]
+    assert "topic_map makes '' of topic 't/', which is no topic" in caught.value.reasons[101]
+    assert {publish.topic for publish in server.publishes} == {"0", "2"}
+
+
 async def test_a_refused_event_does_not_count_before_it_is_named() -> None:
     server = ScriptedServer()
     server.answer = lambda publish: puback(publish.packet_id, 0x99) if publish.packet_id == 2 else None
