@@ -21,11 +21,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gateway.event import ACCEPTED, FLAGGED, QUARANTINED, Event
+from gateway.eventlog.batch import Violated
 from gateway.eventlog.history import History
 from gateway.eventlog.log import EventLog
-from gateway.eventlog.losses import DAMAGED
+from gateway.eventlog.losses import DAMAGED, REJECTED
 from gateway.eventlog.pages import PAGE_BYTES
+from gateway.eventlog.quarantine_rows import Chosen
 from gateway.eventlog.state import Retained
+from gateway.eventlog.wanted import Wanted
 from gateway.ingest.ingest import Ingest
 from tests.unit.eventlog.logs import HandClock, firsts, limits, newest, refuse_inserts
 
@@ -70,6 +73,10 @@ class Acknowledged:
 
     def committed(self, receipt: bytes | bytearray) -> None:
         self.seqs += [int(number) for number in receipt.split()]
+
+
+def violated(seq: int, verdict: int) -> Violated:
+    return Violated(seq, verdict, "contract", "1", "dev", "celsius", "max", str(seq))
 
 
 def lose_page(path: Path, page: int) -> None:
@@ -117,6 +124,10 @@ class LogModel(RuleBasedStateMachine):
         """By upstream, what became of each event up to its cursor."""
         self.flushed: dict[str, int] = {}
         self.power_cuts = 0
+        self.released: dict[int, int] = {}
+        """Quarantined events, and the event each was released as."""
+        self.rejected = self.rejected_for_sure = 0
+        """Messages that were not stored because of their contracts, and how many of them the ledger must know of."""
         self.open(self.folder / "0", UPSTREAMS)
 
     def teardown(self) -> None:
@@ -184,8 +195,34 @@ class LogModel(RuleBasedStateMachine):
         seq = self.ingest.append(*stamp, *what)
         assert seq == len(self.events) + 1
         self.events.append(Event(seq, *stamp, self.clock.boot_id, *what))
+        if verdict != ACCEPTED:
+            self.log.intake.note_violation(violated(seq, verdict))
         self.ingest.ask_receipt(self.acknowledged, b"%d " % seq)
         return seq
+
+    @rule(times=st.integers(1, 3))
+    def be_rejected(self, times) -> None:
+        async def reject():
+            for _ in range(times):
+                self.log.ledger.reject("contract", "max", self.log.intake.last_seq)
+
+        self.wait(reject())
+        self.rejected += times
+
+    @rule(percent=st.integers(0, 99), payload=payloads)
+    def release_from_quarantine(self, percent, payload) -> None:
+        self.settle()
+        held = [event.seq for event in self.quarantined() if event.seq not in self.released]
+        if not held:
+            return
+        original = held[len(held) * percent // 100]
+
+        async def release():
+            seq = self.append("dev", "released", 1, False, payload, "", b"", ACCEPTED)
+            self.log.intake.note_release(seq, original)
+            self.released[original] = seq
+
+        self.wait(release())
 
     # --- what the gateway does ---
 
@@ -239,6 +276,20 @@ class LogModel(RuleBasedStateMachine):
     def flush(self) -> None:
         self.wait(self.log.flush())
         self.flushed = dict(self.cursors)
+        self.rejected_for_sure = self.rejected
+
+    @rule()
+    def look_at_the_quarantine(self) -> None:
+        self.settle()
+        self.wait(self.log.follow())
+        chosen = Chosen(Wanted(quarantined=True), released=True)
+        rows = {row.seq: row for row in self.wait(self.log.quarantined.find(chosen, 10_000))}
+        must = {event.seq for event in self.quarantined() if event.seq >= self.oldest and event.seq not in self.gone}
+        assert must <= rows.keys() <= {event.seq for event in self.quarantined()}
+        assert all(row.is_whole for row in rows.values())
+        assert [rows[seq].event() for seq in sorted(must)] == [self.events[seq - 1] for seq in sorted(must)]
+        if not self.gone:
+            assert {seq: row.released_seq for seq, row in rows.items() if row.released_seq} == self.released
 
     @rule(upstreams_have_all=st.booleans())
     def retain(self, upstreams_have_all) -> None:
@@ -286,6 +337,7 @@ class LogModel(RuleBasedStateMachine):
     @rule(upstreams=st.sampled_from([UPSTREAMS, (*UPSTREAMS, LATER), (LATER,)]))
     def reopen(self, upstreams) -> None:
         self.close()
+        self.rejected_for_sure = self.rejected
         assert self.acknowledged.seqs[-1:] in ([], [len(self.events)])
         self.check_files()
         self.flushed = dict(self.cursors)
@@ -349,6 +401,10 @@ class LogModel(RuleBasedStateMachine):
         shutil.rmtree(self.log.data_dir)
         self.open(left, self.upstreams)
         head = self.log.head
+        self.released = {original: seq for original, seq in self.released.items() if seq <= head}
+        rejected = self.rejected_in_ledger()
+        assert self.rejected_for_sure <= rejected <= self.rejected
+        self.rejected = self.rejected_for_sure = rejected
         assert (len(self.events) if settled else acknowledged) <= head <= len(self.events)
         for upstream in self.cursors:
             seq = self.log.cursor(upstream)
@@ -406,6 +462,13 @@ class LogModel(RuleBasedStateMachine):
 
     def open_packet_ids(self) -> dict[int, int]:
         return {packet_id: seq for (_, packet_id), seq in self.log.inbound.items()}
+
+    def quarantined(self) -> list[Event]:
+        return [event for event in self.events if event.verdict == QUARANTINED]
+
+    def rejected_in_ledger(self) -> int:
+        with History(self.log.data_dir) as history:
+            return sum(row.events for row in history.losses() if row.cause == REJECTED)
 
     def retained(self) -> dict[str, Retained]:
         found: dict[str, Retained] = {}
