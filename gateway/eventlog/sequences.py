@@ -8,6 +8,7 @@ longest: their next message is taken as the first.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -84,7 +85,7 @@ class Sequences:
 
     def __init__(self, known: Mapping[Key, Last], seq: int, ledger: Ledger) -> None:
         """Begin with what is stored as of the event `seq`."""
-        self._last = dict(known)
+        self._last = OrderedDict(known)
         """Whose last message is oldest comes first."""
         self._ledger = ledger
         self._changed: dict[Key, Last | None] = {}
@@ -94,8 +95,15 @@ class Sequences:
 
     def note(self, numbered: Sequence[Numbered]) -> None:
         """Messages have become durable, in this order."""
+        lasts, changed = self._last, self._changed
         for seq, contract, device, number in numbered:
-            self._note(seq, (contract, device), number)
+            key = contract, device
+            last = lasts.get(key)
+            if last is None or number is None or last.unread or number != last.number + 1 or number > NUMBER_MAX:
+                self._look(seq, key, last, number)
+                continue
+            lasts[key] = changed[key] = Last(number, 0)
+            lasts.move_to_end(key)
 
     def take(self, head: int) -> Counts:
         """What has changed; it counts as stored as of `head` from now on."""
@@ -107,10 +115,12 @@ class Sequences:
         """What `take` gave could not be stored; `seq` is what was stored before."""
         self._changed, self.seq = counts.rows | self._changed, seq
 
-    def _note(self, seq: int, key: Key, number: int | None) -> None:
-        last = self._last.pop(key, None)
+    def _look(self, seq: int, key: Key, last: Last | None, number: int | None) -> None:
+        """What is not simply the next number."""
         if number is None or not 0 <= number <= NUMBER_MAX:
-            now = None if last is None else Last(last.number, last.unread + 1)
+            if last is None:
+                return
+            now = Last(last.number, last.unread + 1)
         elif last is None:
             now = Last(number, 0)
         else:
@@ -118,12 +128,11 @@ class Sequences:
             now = last if told.cause == DEVICE_REPEAT else Last(number, 0)
             if told.cause:
                 self._ledger.note(told.cause, f"{key[0]}: {key[1][:200]}", seq, told.events)
-        if now is not None:
-            self._last[key] = self._changed[key] = now
-            if len(self._last) > self.devices_max:
-                longest = next(iter(self._last))
-                del self._last[longest]
-                self._changed[longest] = None
+        self._last[key] = self._changed[key] = now
+        self._last.move_to_end(key)
+        if len(self._last) > self.devices_max:
+            longest, _ = self._last.popitem(last=False)
+            self._changed[longest] = None
 
 
 def store(db: sqlite3.Connection, counts: Counts) -> None:
