@@ -10,6 +10,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PLOTS := .venv-plots
 SUPPLY := .venv-supply
+ASYNCAPI := .asyncapi
 FUZZ := .venv-fuzz
 BIN := $(VENV)/bin
 
@@ -17,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults fuzz fuzz-guided paho run bench bench-all lint lock sbom audit clean
+.PHONY: help demo test asyncapi test-faults fuzz fuzz-guided paho run bench bench-all lint lock sbom audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +77,8 @@ audit: $(SUPPLY)/.installed ## look for known weaknesses of what requirements.lo
 	  if grep -qE 'could not be audited|ConnectionError|Timeout|Max retries' build/audit.txt; then \
 	    echo "audit: the database of weaknesses cannot be reached from here, so nothing was looked for" >&2; fi; exit 1; }
 
+asyncapi: $(ASYNCAPI)/.installed ## install the official validator of AsyncAPI documents for the tests (needs npm)
+
 clean: ## remove the virtual environment, caches and build output, but no data
 	rm -rf $(VENV) $(PLOTS) $(SUPPLY) $(FUZZ) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . \( -path ./.git -o -path ./data \) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
@@ -108,4 +111,11 @@ $(SUPPLY)/.installed:
 $(FUZZ)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FUZZ)
 	$(FUZZ)/bin/pip install --quiet -c constraints.txt -e . atheris==3.0.0
+	@touch $@
+
+# Scripts that packages want to run at their installation are not run.
+$(ASYNCAPI)/.installed: tests/site/asyncapi/package.json tests/site/asyncapi/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is not here. On Debian: apt install nodejs npm" >&2; exit 1; }
+	mkdir -p $(ASYNCAPI) && cp $^ $(ASYNCAPI)
+	npm ci --prefix $(ASYNCAPI) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

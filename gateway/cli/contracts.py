@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from gateway.cli import show
+from gateway.cli.contracts_export import export
+from gateway.cli.contracts_learn import learn_
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.cli.trial import judge, read_lines
 from gateway.config.load import load_contracts
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from gateway.contracts.contracts import Contract
 
 app = typer.Typer(help="What the payloads of topics must be.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command("export")(export)
+app.command("learn")(learn_)
 
 Promise = Literal["backward", "forward", "full"]
 

@@ -99,12 +99,13 @@ class Descriptions:
         if len(self._topics) >= _TOPICS_CACHED_MAX:
             self._topics.clear()
         contracts = self._contracts.contracts_of(topic)
-        types = {each.name: Description(_type_of(each), None, _MEDIA_TYPES.get(each.codec, "")) for each in contracts}
+        types = {each.name: Description(type_of(each), None, _MEDIA_TYPES.get(each.codec, "")) for each in contracts}
         has_stamps = any(each.stamper is not None for each in contracts)
         known = self._topics[topic] = _Topic(contracts, types, has_stamps)
         return known
 
 
-def _type_of(contract: Contract) -> str:
+def type_of(contract: Contract) -> str:
+    """The type of events that fulfil a contract."""
     family, _ = family_and_version(contract.name, contract.version)
     return f"{family}.v{contract.version}"
