@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.event import Event
     from gateway.eventlog.replays import Replay, Replays
+    from gateway.eventlog.retained import Retained
 
 READ_EVENTS_MAX = 1000
 """Events that are read at a time: few, so that live events are not kept waiting for the thread that reads."""
@@ -29,6 +30,11 @@ class Source(Protocol):
 
     replays: Replays
     """Where it is kept how far each is."""
+
+    @property
+    def retained(self) -> Mapping[str, Retained]:
+        """Retained messages by topic, as of now."""
+        ...
 
     async def read(self, after_seq: int, events_max: int) -> Sequence[Event]:
         """The next committed events after `after_seq`, in order."""
@@ -168,11 +174,16 @@ class ReplayView:
                 self._leave_out(event.seq - 1, filtered)
                 filtered = 0
             self._looked_to = event.seq
-            wanted.append(event)
+            wanted.append(event if not event.retain or self._is_retained(event) else event._replace(retain=False))
         self._events += wanted
         self._planned += self._pace.plan(wanted)
         self._leave_out(found[-1].seq if found else last, filtered)
         self._settle(0, 0)
+
+    def _is_retained(self, event: Event) -> bool:
+        """Whether it still tells what is retained on its topic: an older message must not take that one's place."""
+        message = self._log.retained.get(event.topic)
+        return not event.payload if message is None else message.seq == event.seq
 
     def _leave_out(self, seq: int, filtered: int) -> None:
         """Of what follows on what was looked at, up to `seq`, nothing is to be given; `filtered` of it is there."""

@@ -214,3 +214,24 @@ async def test_a_replay_counts_for_the_rate_of_its_upstream(tmp_path):
         begun = await replayer.begin("cloud", Wanted(1, 10))
         await until(lambda: replayer.describe(begun.id)["state"] == "done")
         assert meter.taken == 10
+
+
+async def test_what_is_retained_no_more_is_not_sent_to_be_retained_again(tmp_path):
+    sent = []
+    upstream = ScriptedUpstream()
+    upstream.on_send = sent.extend
+    async with opened(tmp_path) as log:
+        for topic, payload in (("a", b"old"), ("a", b"new"), ("b", b"gone"), ("b", b"")):
+            put(log, payload, topic, retain=True)
+        put(log, b"plain", "a")
+        await log.intake.settled()
+        async with replaying(log, upstream) as replayer:
+            begun = await replayer.begin("cloud", Wanted(1, 5))
+            await until(lambda: replayer.describe(begun.id)["state"] == "done")
+    assert [(event.payload, event.retain) for event in sent] == [
+        (b"old", False),
+        (b"new", True),
+        (b"gone", False),
+        (b"", True),
+        (b"plain", False),
+    ]
