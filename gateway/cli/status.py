@@ -222,3 +222,16 @@ def _show_upstream(facts: dict[str, Any]) -> None:
         f"          {', '.join(show.progress(facts))}; forwarded up to {facts['cursor']:,}, "
         f"{facts['quarantined']:,} quarantined"
     )
+    for way in facts.get("ways", ()):
+        _show_way(way)
+
+
+def _show_way(way: dict[str, Any]) -> None:
+    """A connection of an upstream beside its first one; that of a backlog only while there is one."""
+    waits = max(0, way["end"] - way["seq"])
+    if way["role"] == "backlog" and not waits:
+        return
+    what = "backlog" if way["role"] == "backlog" else f"priority {show.plain(way['role'])}"
+    typer.echo(f"          {what}: {way['state']}, up to {way['seq']:,} of {way['end']:,}")
+    if way["reason"]:
+        typer.secho(f"          {show.plain(way['reason'])}", fg="red")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.event import Event
     from gateway.eventlog.log import EventLog
     from gateway.forward.config import UpstreamConfig
+    from gateway.forward.forwarding import Place
     from gateway.forward.meter import Meter
     from gateway.forward.status import State
     from gateway.forward.upstream import Upstream
@@ -43,6 +44,10 @@ class Forwards(Protocol):
 
     def status(self) -> ForwarderStatus:
         """A snapshot."""
+        ...
+
+    def places(self) -> list[Place]:
+        """Where each of its forwarders is, the main one first."""
         ...
 
     async def run(self) -> None:
@@ -172,7 +177,17 @@ class Member:
             "rate": None if rate is None else round(rate, 1),
             "eta_s": None if eta_s is None or self._held else round(eta_s, 1),
             **counters,
+            "ways": self._ways(),
         }
+
+    def _ways(self) -> list[dict[str, object]]:
+        """What goes to it beside the main way, over connections of their own; how far each is, and may come."""
+        if self.forwarding is None:
+            return []
+        return [
+            {"role": status.role, "state": status.state, "reason": status.reason, "seq": status.cursor, "end": end}
+            for status, end in self.forwarding.places()[1:]
+        ]
 
     async def _run(self) -> None:
         await self._begin()
