@@ -1,7 +1,8 @@
 """The bytes of the benchmark, all of them encoded before the clock starts.
 
-Pure: no sockets, no clock. Every payload is JSON of `PAYLOAD_BYTES` and carries its own number, so that a receiver
-can tell each event from every other one, whatever envelope it travelled in. (MQTT 3.1.1, sections 3.1 to 3.10.)
+Pure: no sockets, no clock. Every payload is JSON, of `PAYLOAD_BYTES` unless said otherwise, and carries its own number,
+so that a receiver can tell each event from every other one, whatever envelope it travelled in (MQTT 3.1.1, sections
+3.1 to 3.10).
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ DELIVERED = re.compile(rb'/m(..)\{"n":"', re.DOTALL)  # the packet id between to
 DELIVERED_BYTES = len(b'/m..{"n":"')
 
 _PAYLOAD = b'{"n":"%08d","temperature":21.50,"humidity":48.25,"unit":"C","note":"%b"}'
-_FILLING = b"." * (PAYLOAD_BYTES - len(_PAYLOAD % (0, b"")))
+_FILLED_FROM = len(_PAYLOAD % (0, b""))
 
 
 class ProtocolError(Exception):
     """The peer sent what MQTT does not allow it to send here."""
 
 
-def payload(number: int) -> bytes:
-    return _PAYLOAD % (number, _FILLING)
+def payload(number: int, bytes_: int = PAYLOAD_BYTES) -> bytes:
+    return _PAYLOAD % (number, b"." * (bytes_ - _FILLED_FROM))
 
 
 def topic(device: int) -> str:
@@ -70,18 +71,18 @@ def pubacks_for(stream: bytes) -> bytes:
 DISCONNECT = b"\xe0\x00"
 
 
-def publish(device: int, packet_id: int, number: int) -> bytes:
+def publish(device: int, packet_id: int, number: int, payload_bytes: int = PAYLOAD_BYTES) -> bytes:
     """PUBLISH at QoS 1."""
-    return packet(0x32, string(topic(device)) + struct.pack(">H", packet_id) + payload(number))
+    return packet(0x32, string(topic(device)) + struct.pack(">H", packet_id) + payload(number, payload_bytes))
 
 
 def packet_id(index: int) -> int:
     return index % PACKET_IDS_MAX + 1
 
 
-def publish_tape(device: int, numbers: range) -> tuple[bytes, int]:
+def publish_tape(device: int, numbers: range, payload_bytes: int = PAYLOAD_BYTES) -> tuple[bytes, int]:
     """All PUBLISH packets of one device in a row, and the bytes of each: any run of packets is one slice."""
-    frames = [publish(device, packet_id(index), number) for index, number in enumerate(numbers)]
+    frames = [publish(device, packet_id(index), number, payload_bytes) for index, number in enumerate(numbers)]
     return b"".join(frames), len(frames[0]) if frames else 0
 
 

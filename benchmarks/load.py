@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.frames import (
     DISCONNECT,
+    PAYLOAD_BYTES,
     PUBACK_BYTES,
     ProtocolError,
     connect,
@@ -43,6 +44,7 @@ class Settings:
     window: int  # in flight of each device; with a rate there is no limit
     rate: float  # events a second of all devices, by the clock and not by the acknowledgements; 0: by the window
     stall_s: float
+    payload_bytes: int = PAYLOAD_BYTES
     password: str = ""  # devices log in with it, each under its client id; empty: without a login
 
 
@@ -51,7 +53,7 @@ class Device:
 
     def __init__(self, number: int, settings: Settings) -> None:
         numbers = range(settings.first + number, settings.first + settings.events, settings.devices)
-        tape, self.frame_bytes = publish_tape(number, numbers)
+        tape, self.frame_bytes = publish_tape(number, numbers, settings.payload_bytes)
         self.count = len(numbers)
         self._tape, self._sent = memoryview(tape), 0
         self._pubacks, self._acked = puback_tape(self.count), 0

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.frames import PAYLOAD_BYTES
 from benchmarks.processes import Worker
 from benchmarks.sampler import MEGABYTE
 from benchmarks.systems import MosquittoUpstream, SinkUpstream
@@ -32,6 +33,7 @@ class Trial:
         self.data = folder / "data"  # where the gateway keeps events; the other system keeps none
         self.lost = self.repeated = 0
         self._next = 0
+        self.payload_bytes = PAYLOAD_BYTES
         self.password = ""
         """What its devices log in with."""
 
@@ -51,6 +53,7 @@ class Trial:
             "rate": rate,
             "stall_s": STALL_S,
             "password": self.password,
+            "payload_bytes": self.payload_bytes,
         }
         worker = Worker("benchmarks.load", settings)
         worker.answer(30)

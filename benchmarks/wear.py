@@ -42,6 +42,7 @@ class Case:
     seconds: float
     log: dict[str, float] = field(default_factory=dict)
     goal: Goal | None = None
+    payload_bytes: int = PAYLOAD_BYTES
 
 
 CASES = (
@@ -50,7 +51,8 @@ CASES = (
     Case("10,000/s", 10_000, 5),
     Case("100/s, a commit each 100 ms", 100, 5, {"commit_interval_ms": 100}),
     Case("10,000/s, a commit each 50 ms", 10_000, 5, {"commit_interval_ms": 50}),
-    Case("full load, 50 events a commit", 0, 4, {"batch_events_max": 50}, Goal(at_most=4)),
+    Case("full load, 50 events a commit", 0, 4, {"batch_events_max": 50}),
+    Case("the same with 180 bytes each", 0, 4, {"batch_events_max": 50}, Goal(at_most=4), 180),
 )
 FULL_PER_S = 15_000  # about what such small commits reach: for the length of that case
 
@@ -66,6 +68,7 @@ def measure(case: Case, seconds: float, folder: str | None) -> dict[str, float]:
 
     with trial(start, folder) as one:
         one.open_upstream()
+        one.payload_bytes = case.payload_bytes
         warm, numbers = one.take(WARM_EVENTS), one.take(int((case.rate or FULL_PER_S) * seconds))
         one.expect({"warm": warm})
         one.publish(warm)
@@ -77,7 +80,7 @@ def measure(case: Case, seconds: float, folder: str | None) -> dict[str, float]:
         result = one.publish(numbers, case.rate)
         one.counted()
         time.sleep(SETTLE_S)
-        figures = {"payload_bytes": float(PAYLOAD_BYTES), "events": float(len(numbers)), "lost": float(one.lost)}
+        figures = {"payload_bytes": float(case.payload_bytes), "events": float(len(numbers)), "lost": float(one.lost)}
         after, device_after = one.server.written_bytes(), device_written_bytes(one.data)
         if written is not None and after is not None:
             figures["written_bytes"] = (after - written) / len(numbers)
@@ -92,7 +95,7 @@ def measure(case: Case, seconds: float, folder: str | None) -> dict[str, float]:
 
 
 def table(rows: dict[str, dict[str, float]]) -> Table:
-    out = Table(title=f"written per event of {PAYLOAD_BYTES} bytes of payload, upstream there")
+    out = Table(title=f"written per event, of {PAYLOAD_BYTES} bytes of payload unless named, upstream there")
     out.add_column("load")
     columns = {
         "bytes": ("written_bytes", "{:,.0f}"),
@@ -108,7 +111,7 @@ def table(rows: dict[str, dict[str, float]]) -> Table:
     for case in CASES:
         row = rows[case.label]
         cells = [text.format(row[name]) if name in row else "-" for name, text in columns.values()]
-        times = row["written_bytes"] / PAYLOAD_BYTES if "written_bytes" in row else None
+        times = row["written_bytes"] / row["payload_bytes"] if "written_bytes" in row else None
         goal = case.goal.verdict(times) if case.goal else ""
         out.add_row(case.label, *cells, f"{times:,.2f}" if times is not None else "-", goal)
     return out

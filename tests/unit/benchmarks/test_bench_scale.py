@@ -38,7 +38,7 @@ def test_scale_shows_a_row_for_every_start_and_every_goal():
 
 
 def test_every_case_of_the_other_commands_has_its_row():
-    figures = {"written_bytes": 400.0, "events_per_sync": 50.0}
+    figures = {"payload_bytes": 100.0, "written_bytes": 400.0, "events_per_sync": 50.0}
     assert wear.table({case.label: figures for case in wear.CASES}).row_count == len(wear.CASES)
     row = {"delay_ms": 20.0, "acked_per_s": 1.0, "events_per_sync": 1.0, "ack_p50_ms": 1.0, "ack_p99_ms": 1.0}
     assert slow_card.table([row, row]).row_count == 2
