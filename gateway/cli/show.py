@@ -42,6 +42,7 @@ def as_json(event: Event, log_id: str, boots: Boots) -> str:
         "qos": event.qos,
         "retain": event.retain,
         "origin": event.origin,
+        "verdict": ("accepted", "flagged", "quarantined")[event.verdict],
     }
     try:
         fields["payload"] = event.payload.decode()

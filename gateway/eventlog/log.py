@@ -248,7 +248,6 @@ class EventLog:
         async with self._flushing:
             messages, lag = self._messages, self.head - self._messages.seq
             owed = self.sessions.take(self.head)
-            sequences_seq = self.sequences.seq
             moved = self._cursors.unsaved or messages.changed or owed.is_due or self.replays.unsaved
             if not (moved or lag > _RETAINED_LAG_EVENTS_MAX):
                 return
@@ -263,7 +262,7 @@ class EventLog:
             except LogError:
                 self._cursors.put_back(unsaved)
                 self.sessions.put_back(owed)
-                self.sequences.put_back(counts, sequences_seq)
+                self.sequences.put_back(counts)
                 self.replays.put_back(replayed)
                 messages.changed = changed | messages.changed
                 raise
@@ -275,6 +274,7 @@ class EventLog:
 
     async def follow(self) -> None:
         """Take into quarantine what the log tells of violations and releases (see `Quarantine.follow`)."""
+        await self._upkeep.explain(self.head)  # or it might pass what is only salvaged then
         await self.quarantined.follow(self.head)
 
     async def mend(self) -> None:
@@ -383,6 +383,7 @@ class EventLog:
 
     def _miss(self, last_seq: int, missing: Missing) -> None:
         self.head = max(self.head, last_seq)
+        self.quarantined.look_up_to(last_seq)
         self._cursors.missing = missing
 
     # --- in the writing thread ---

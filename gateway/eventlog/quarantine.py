@@ -79,6 +79,10 @@ class Quarantine:
         seqs = [each.seq for each in batch.violations[-1:]] + [each.seq for each in batch.releases[-1:]]
         self._newest = max(self._newest, *seqs) if seqs else self._newest
 
+    def look_up_to(self, seq: int) -> None:
+        """Events up to `seq` were salvaged: what is noted of them has to be taken over."""
+        self._newest = max(self._newest, seq)
+
     def kept_from(self, head: int) -> int:
         """The first event of the log that may have to be taken over."""
         return 1 + (self._seq if self._newest > self._seq else head)

@@ -78,6 +78,8 @@ class Counts(NamedTuple):
     """None: forgotten."""
     seq: int
     """As of this event."""
+    before: int
+    """As of which what is stored before is."""
 
 
 class Sequences:
@@ -107,13 +109,13 @@ class Sequences:
 
     def take(self, head: int) -> Counts:
         """What has changed; it counts as stored as of `head` from now on."""
-        counts = Counts(self._changed, head)
+        counts = Counts(self._changed, head, self.seq)
         self._changed, self.seq = {}, head
         return counts
 
-    def put_back(self, counts: Counts, seq: int) -> None:
-        """What `take` gave could not be stored; `seq` is what was stored before."""
-        self._changed, self.seq = counts.rows | self._changed, seq
+    def put_back(self, counts: Counts) -> None:
+        """What `take` gave could not be stored."""
+        self._changed, self.seq = counts.rows | self._changed, counts.before
 
     def _look(self, seq: int, key: Key, last: Last | None, number: int | None) -> None:
         """What is not simply the next number."""

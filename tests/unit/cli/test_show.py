@@ -85,6 +85,7 @@ def test_json_has_every_field_of_the_event() -> None:
         "qos": 1,
         "retain": True,
         "origin": "",
+        "verdict": "accepted",
         "payload": "21.5",
     }
 

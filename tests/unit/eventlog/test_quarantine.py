@@ -305,6 +305,21 @@ async def test_violations_of_a_damaged_segment_are_taken_over_as_far_as_they_can
     shutil.rmtree(left)
 
 
+async def test_violations_of_a_damaged_newest_segment_are_taken_over_when_it_is_mended(tmp_path):
+    async with opened(tmp_path / "a") as log:
+        for _ in range(3):
+            violate(log, bytes(100))
+        await log.intake.settled()
+        left = await power_cut(log, tmp_path / "b")
+    with path_of(left / "log", 1).open("r+b") as file:
+        file.write(bytes(2048))
+    async with opened(left) as log:
+        assert log.head == 0
+        await fill(log, 1)
+        await log.follow()
+        assert await seqs(log) == [("", 1), ("", 2), ("", 3)]
+
+
 class Db:
     """A state database for the rows alone."""
 

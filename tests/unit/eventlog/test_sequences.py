@@ -74,7 +74,7 @@ def test_what_could_not_be_stored_is_stored_next_time():
     counted.note([(4, "c", "a", 1), (4, "c", "b", 1)])
     taken = counted.take(4)
     counted.note([(5, "c", "a", 2)])
-    counted.put_back(taken, 3)
+    counted.put_back(taken)
     assert counted.seq == 3
     assert counted.take(5).rows == {("c", "a"): Last(2, 0), ("c", "b"): Last(1, 0)}
 
