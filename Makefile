@@ -29,8 +29,8 @@ demo: $(STAMP) ## show the whole gateway at work on this machine
 test: lint ## lint, then run every test (TEST_PROCESSES=n: so many side by side)
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
 
-test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, 200 SIGKILLs, 1,000 damaged logs, 200 refused writes and fsyncs
-	GATEWAY_POWERCUT_IMAGES=1000 GATEWAY_IO_ERRORS_FIRST=200 GATEWAY_SIGKILLS=200 GATEWAY_TEST_DAMAGES=50 \
+test-faults: $(STAMP) ## the long doses: 1,000 power cuts of each kind, 200 SIGKILLs, 1,000 damaged logs, 200 refused writes and fsyncs, a day of sensors
+	GATEWAY_POWERCUT_IMAGES=1000 GATEWAY_IO_ERRORS_FIRST=200 GATEWAY_SIGKILLS=200 GATEWAY_TEST_DAMAGES=50 GATEWAY_DAY_S=864 \
 	  $(BIN)/pytest tests/powercut tests/faults
 
 fuzz: $(STAMP) ## a million spoilt sessions against one gateway (SESSIONS=n: another number)
