@@ -26,6 +26,7 @@ from gateway.eventlog.history import History
 from gateway.eventlog.log import EventLog
 from gateway.eventlog.losses import DAMAGED, REJECTED
 from gateway.eventlog.pages import PAGE_BYTES
+from gateway.eventlog.points import Point
 from gateway.eventlog.quarantine_rows import Chosen
 from gateway.eventlog.state import Retained
 from gateway.eventlog.wanted import Wanted
@@ -271,6 +272,23 @@ class LogModel(RuleBasedStateMachine):
         if seq > self.cursors[upstream]:
             self.cursors[upstream] = seq
             self.fates[upstream] |= became
+
+    @rule(upstream=st.sampled_from((*UPSTREAMS, LATER)), percent=st.integers(0, 100))
+    def move_by_hand(self, upstream, percent) -> None:
+        """Back, its books begin anew; on, what it passes is dropped."""
+        if upstream not in self.upstreams:
+            return
+        to, cursor = max(self.oldest - 1, self.log.head * percent // 100), self.cursors[upstream]
+        move = self.wait(self.log.places.move(upstream, Point("seq", to + 1)))
+        assert move == (cursor, to, len(self.stored(min(cursor, to) + 1, max(cursor, to))))
+        if to < cursor:
+            self.started[upstream] = to
+            self.fates[upstream] = {seq: "lost" for seq in self.gone if seq > to}
+        else:
+            skipped = [event.seq for event in self.stored(cursor + 1, to)]
+            self.fates[upstream] |= dict.fromkeys(skipped, "dropped")
+        self.cursors[upstream] = to
+        self.flushed = dict(self.cursors)
 
     @rule()
     def flush(self) -> None:
