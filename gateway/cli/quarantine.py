@@ -46,6 +46,8 @@ ContractOption = Annotated[str | None, typer.Option("--contract", metavar="NAME"
 SeqOption = Annotated[list[int] | None, typer.Option("--seq", "-s", min=1, help="Only this event; may be repeated.")]
 AllOption = Annotated[bool, typer.Option("--all", help="All there is, if nothing else says what.")]
 ReleasedOption = Annotated[bool, typer.Option("--released", help="Also what was released.")]
+_SEQS_MAX = 400
+"""As many as one request to the gateway has room for."""
 _ONLY_RUNNING = "Only a running gateway changes its quarantine (gateway run)."
 
 
@@ -184,6 +186,8 @@ def _chosen(
     released: bool,
 ) -> Chosen:
     wanted = stretch(first, last, topic, device, "")._replace(seqs=tuple(sorted(set(seqs or ()))))
+    if len(wanted.seqs) > _SEQS_MAX:
+        raise typer.BadParameter(f"--seq can be given {_SEQS_MAX} times; for more write --from and --to")
     return Chosen(wanted, upstream, contract, released)
 
 

@@ -92,6 +92,8 @@ def _show(facts: dict[str, Any]) -> None:
         _show_upstream(each)
     if reloading := facts.get("config"):
         _show_reloading(reloading)
+    if repeats := facts.get("ingest", {}).get("repeats"):  # not known of a gateway that does not run
+        typer.echo(f"ingest    {repeats:,} repeated message(s) stored once")
     _show_quarantine(facts.get("quarantine"))
     certificates.print_all(facts)
     if not facts["upstreams"]:

@@ -163,8 +163,7 @@ class Quarantine:
 def carry_over(aside: Path, state: State) -> None:
     """Store in `state` what can still be read of the quarantine in a database that was set aside.
 
-    If not even its place in the log can be read, everything is taken over from the log again, but for what was released
-    from segments that are gone, or removed.
+    If not all can be, everything that the log has is taken over from it again, also what an operator has removed.
 
     Raises:
         LogError: the disk does not take it.
@@ -178,6 +177,7 @@ def carry_over(aside: Path, state: State) -> None:
                 seq = int(text) if str(text).isdecimal() else 0
             found += database.execute(rows.EVERY)
     except SQLITE_ERRORS as error:
+        seq = 0
         logger.warning("not all of the quarantine can be read", extra={"file": str(aside), "reason": str(error)})
     state.transact(partial(_with, rows.carry_over, (found, seq)))
 

@@ -6,13 +6,16 @@ import asyncio
 import shutil
 from contextlib import closing
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.errors import LogError
 from gateway.event import FLAGGED, QUARANTINED
 from gateway.eventlog import quarantine_rows as rows
 from gateway.eventlog.batch import Violated
 from gateway.eventlog.config import QuarantineConfig
+from gateway.eventlog.history import History
 from gateway.eventlog.quarantine_rows import Chosen
 from gateway.eventlog.segment import path_of
 from gateway.eventlog.state import State, StateReader
@@ -318,6 +321,42 @@ async def test_violations_of_a_damaged_newest_segment_are_taken_over_when_it_is_
         await fill(log, 1)
         await log.follow()
         assert await seqs(log) == [("", 1), ("", 2), ("", 3)]
+
+
+async def test_on_a_full_disk_a_refusal_is_stored_without_a_copy_in_the_room_of_cursors(tmp_path):
+    async with opened(tmp_path, reserve_bytes=65536) as log:
+        await fill(log, 2, b"payload" * 2000)
+        (pages,) = log._state._db.execute("PRAGMA page_count").fetchone()
+        log._state._db.execute(f"PRAGMA max_page_count = {pages}")
+        await log.quarantine("cloud", {1: "too large"})
+        assert [(row.seq, row.reason, row.payload) for row in await kept(log)] == [(1, "too large", None)]
+    with History(tmp_path) as history:
+        (row,) = history.quarantined(ALL)
+        assert row.payload == b"payload" * 2000  # as long as the log has it
+
+
+async def test_on_a_full_disk_violations_wait_in_the_log(tmp_path):
+    async with opened(tmp_path) as log:
+        seq = violate(log, b"payload" * 2000)
+        await log.intake.settled()
+        (pages,) = log._state._db.execute("PRAGMA page_count").fetchone()
+        log._state._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(LogError):
+            await log.follow()
+        log._state._db.execute("PRAGMA max_page_count = 1000000")
+        await log.follow()
+        assert await seqs(log) == [("", seq)]
+
+
+async def test_a_quarantine_whose_table_is_gone_is_damage_and_the_log_fills_it_again(tmp_path):
+    async with opened(tmp_path) as log:
+        violate(log)
+        await followed(log)
+    execute(tmp_path / "state.db", "DROP TABLE quarantine")
+    async with opened(tmp_path) as log:
+        assert list((tmp_path / "damaged").glob("state.db*"))
+        await log.follow()
+        assert await seqs(log) == [("", 1)]
 
 
 class Db:
