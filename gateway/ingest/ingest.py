@@ -82,7 +82,7 @@ class Ingest:
         and as were not counted before the last stop, but not more than `TAIL_EVENTS_MAX`.
         """
         log, judge = self._log, self.contracts.judge
-        if not self.contracts:
+        if not self.contracts.stamps:
             return
         counted = log.sequences.seq
         after_seq = min(counted, log.head - self._repeats.messages_max)

@@ -14,6 +14,8 @@ class SaidByPayload:
     is no JSON object has no contract.
     """
 
+    stamps = True
+
     def __bool__(self):
         return True
 
