@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 DAY_S = float(os.environ.get("GATEWAY_DAY_S") or 6)
 SPEED = 100
-SLOW = 250
-"""Events a second of the slow link; the site makes twice as many."""
+SLOW = 5
+"""Events a second of the slow link; the site makes a hundred times as many, on a machine that keeps up."""
 QUICK = "backoff_initial_s = 0.1\nbackoff_max_s = 0.5\n"
 
 pytestmark = pytest.mark.timeout(180 + 4 * DAY_S)
@@ -106,14 +106,14 @@ def test_a_day_of_sensors_reaches_three_upstreams_of_which_none_is_well(gateway_
         gateway.start()
         assert gateway.command("upstreams", "pause", "refusing").returncode == 0
         fleet = play(gateway, tmp_path / "ledger")
-        wait_for(lambda: gateway.upstream("refusing")["pending"] > SLOW, 60, "events that wait for one that is paused")
+        wait_for(lambda: gateway.upstream("refusing")["pending"] > 200, 60, "events that wait for one that is paused")
         assert gateway.command("upstreams", "resume", "refusing").returncode == 0
         assert fleet.wait(DAY_S + 90) == 0
 
         wait_for(lambda: gateway.is_drained("refusing"), 60 + DAY_S, "all that is not refused at the one that refuses")
         head = gateway.status()["log"]["head"]
         behind = gateway.upstream("slow")
-        assert behind["forwarded"] < head
+        assert 0 < behind["forwarded"] < head
         found = books(gateway)
         assert found["dead"]["pending"] == found["dead"]["received"] == head
         assert (gateway.upstream("dead")["state"], gateway.upstream("slow")["state"]) == ("unreachable", "connected")
