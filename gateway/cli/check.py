@@ -12,10 +12,15 @@ from gateway.broker.config import is_loopback
 from gateway.cli import certificates
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.config import load
+from gateway.contracts import ucum
 from gateway.external.config import ExternalBrokerConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.broker.config import BrokerConfig
+    from gateway.config.model import Config
+    from gateway.contracts.config import FieldConfig
 
 
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -39,7 +44,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     else:
         way_in["listen"] = broker.listen
         warnings += _doors(broker)
-    warnings += certificates.verify(settings)
+    warnings += _units(settings) + certificates.verify(settings)
     report = {
         "config": str(load.find(config)),
         "id": settings.gateway.id,
@@ -71,6 +76,24 @@ def _path(broker: ExternalBrokerConfig) -> list[str]:
     if broker.address.tls or is_loopback(broker.address.host):
         return []
     return ["broker.url: password and messages cross the network readable; write mqtts:// if the broker has TLS"]
+
+
+def _units(settings: Config) -> list[str]:
+    """Units that are right, and perhaps not what was meant."""
+    warnings = []
+
+    def look(key: str, fields: Mapping[str, FieldConfig]) -> None:
+        for name, field in fields.items():
+            doubt = ucum.doubt(field.unit or "")
+            if doubt is not None:
+                warnings.append(f"{key}.{name}.unit: {field.unit!r} is {doubt}")
+            look(f"{key}.{name}.fields", field.fields or {})
+            look(f"{key}.{name}", {"items": field.items} if field.items else {})
+
+    for name, contract in settings.contracts.items():
+        look(f"contracts.{name}.fields", contract.fields or {})
+        look(f"contracts.{name}", {"value": contract.value} if contract.value else {})
+    return warnings
 
 
 def _doors(broker: BrokerConfig) -> list[str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
     StringConstraints,
     field_validator,
     model_validator,
@@ -30,10 +29,26 @@ if TYPE_CHECKING:
 
 Compatibility: TypeAlias = Literal["none", "backward", "forward", "full"]
 FieldType: TypeAlias = Literal["number", "integer", "string", "boolean", "time", "bytes", "object", "array", "any"]
-Number: TypeAlias = StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Scalar: TypeAlias = StrictStr | StrictBool | Number
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError("write a number, as 21 or -0.5")
+    return value
+
+
+def _number_or_text(value: object) -> object:
+    return value if isinstance(value, str) else _number(value)
+
+
+def _version(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Number: TypeAlias = Annotated[int | float, BeforeValidator(_number)]
+Scalar: TypeAlias = Annotated[str | int | float, BeforeValidator(_number_or_text)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
-Version: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*$")]
+Version: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*$"), BeforeValidator(_version)]
 
 _NUMBERS = ("number", "integer")
 _ONLY_FOR = {
@@ -122,7 +137,8 @@ class FieldConfig(BaseModel):
         try:
             SchemaValidator(core_schema.str_schema(pattern=pattern))
         except SchemaError as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+            why = str(error).rpartition("error: ")[2]
+            raise ValueError(f"{pattern!r} is no regular expression that can be used here: {why}") from error
         return pattern
 
     @model_validator(mode="after")
@@ -142,9 +158,7 @@ class FieldConfig(BaseModel):
     def _is_of_type(self, value: Scalar) -> bool:
         if self.type == "string":
             return isinstance(value, str)
-        if isinstance(value, (bool, str)):
-            return False
-        return self.type == "number" or value == int(value)
+        return not isinstance(value, str) and (self.type == "number" or value == int(value))
 
 
 class ContractConfig(BaseModel):

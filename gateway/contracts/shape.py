@@ -58,7 +58,7 @@ def found_at(value: Any, parts: Sequence[str | int]) -> Any:
 def told(value: object) -> str:
     """A value as JSON, cut to what is kept of it."""
     try:
-        text = json.dumps(value, ensure_ascii=False, default=_told_otherwise)
+        text = _in_json(value)
     except (ValueError, RecursionError):
         text = f"a {type(value).__name__}"
     return plain(text)
@@ -75,3 +75,7 @@ def plain(text: str) -> str:
 
 def _told_otherwise(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else f"a {type(value).__name__}"
+
+
+_in_json = json.JSONEncoder(ensure_ascii=False, default=_told_otherwise).encode
+"""Made once: it is most of the cost of telling a violation."""

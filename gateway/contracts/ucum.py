@@ -43,6 +43,7 @@ _CHARACTERS = {
 }  # fmt: skip
 """After compatibility normalisation, which makes plain digits of raised ones and one sign of those that look alike."""
 _NAMES = {
+    "C°": "Cel", "°c": "Cel", "F°": "[degF]",
     "degC": "Cel", "celsius": "Cel", "Celsius": "Cel", "degF": "[degF]", "fahrenheit": "[degF]", "kelvin": "K",
     "percent": "%", "pct": "%", "%RH": "%{RH}", "RH": "%{RH}", "ppm": "[ppm]", "ppb": "[ppb]", "pH": "[pH]",
     "lux": "lx", "lumen": "lm", "dBm": "dB{mW}", "dBA": "dB[SPL]", "db": "dB", "ohm": "Ohm", "kohm": "kOhm",
@@ -62,6 +63,17 @@ _NAMES = {
     "count": "{count}", "counts": "{count}", "pcs": "{count}", "none": "1", "ratio": "1", "g_n": "[g]", "gee": "[g]",
     "degree": "deg", "degrees": "deg", "radian": "rad", "kgf": "kgf", "hp": "[HP]", "btu": "[Btu]", "BTU": "[Btu]",
 }  # fmt: skip
+_MISTAKEN = {
+    "C": "coulomb; degrees Celsius are 'Cel'",
+    "F": "farad; degrees Fahrenheit are '[degF]'",
+    "B": "bel; bytes are 'By'",
+    "kB": "kilobel; kilobytes are 'kBy'",
+    "G": "gauss; acceleration of free fall is '[g]'",
+    "S": "siemens; seconds are 's'",
+    "a": "year; ampere is 'A'",
+    "P": "poise; pascal is 'Pa'",
+}
+"""Codes that are right, and mostly written for something else."""
 
 
 def check(code: str) -> None:
@@ -79,6 +91,11 @@ def check(code: str) -> None:
         f"{code!r} is no UCUM code; write for example 'Cel', '%', 'hPa', 'kW.h', 'ug/m3', or '1' for a number without "
         "a unit; what is counted stands in braces, '{count}'"
     )
+
+
+def doubt(code: str) -> str | None:
+    """What a valid code means, if it is mostly meant for something else; None if there is no doubt."""
+    return _MISTAKEN.get(code)
 
 
 def is_valid(code: str) -> bool:

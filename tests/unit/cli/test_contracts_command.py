@@ -67,6 +67,15 @@ def test_without_contracts_the_list_says_where_to_read(tmp_path: Path) -> None:
     assert "so every message is refused" in RUN.invoke(app, ["check", "-c", str(path)]).stdout
 
 
+def test_a_unit_that_is_mostly_meant_for_another_is_warned_of(config: Path) -> None:
+    inside = (
+        'fields = { o = { type = "object", fields = { a = { type = "array", items = { type = "number", unit = "C" }}}}}'
+    )
+    config.write_text(config.read_text() + f'[contracts.charge]\ntopic = "charge"\n{inside}\n', encoding="utf-8")
+    done = RUN.invoke(app, ["check", "-c", str(config)])
+    assert "contracts.charge.fields.o.fields.a.items.unit: 'C' is coulomb; degrees Celsius are 'Cel'" in done.stdout
+
+
 # --- test ---
 
 

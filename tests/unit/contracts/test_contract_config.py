@@ -44,12 +44,14 @@ def message_of(folder: Path, text: str) -> str:
         ("fields = { t = 5 }", 'fields.t: write a type, as "number", or a table'),
         ('fields = { t = { type = "string", min = 5 } }', "fields.t: min is only for type number and integer; this is"),
         ('fields = { t = { type = "number", min = 5, max = 4 } }', "fields.t: min is above max"),
-        ('fields = { t = { type = "number", min = "5" } }', "fields.t.min"),
-        ('fields = { t = { type = "number", max = nan } }', "fields.t.max"),
+        ('fields = { t = { type = "number", min = "x" } }', "fields.t.min: write a number, as 21 or -0.5 (it is 'x')"),
+        ('fields = { t = { type = "number", max = nan } }', "fields.t.max: write a number, as 21 or -0.5 (it is nan)"),
+        ('fields = { t = { type = "number", max = true } }', "fields.t.max: write a number"),
         ('fields = { t = { type = "integer", enum = [1, 2.5] } }', "fields.t: enum has 2.5, which is no integer"),
-        ('fields = { t = { type = "number", enum = [true] } }', "fields.t: enum has True, which is no number"),
+        ('fields = { t = { type = "number", enum = [true] } }', "fields.t.enum.0: write a number"),
         ('fields = { t = { type = "number", enum = [] } }', "fields.t.enum: List should have at least 1 item"),
         ('fields = { t = { type = "string", pattern = "(" } }', "fields.t.pattern: '(' is no regular expression"),
+        ('fields = { t = { type = "string", pattern = "(?=x)" } }', "be used here: look-around, including"),
         ('fields = { a = { type = "array", items = { type = "nmber" } } }', "fields.a.items.type"),
         ('fields = { t = "number" }\npolicy = "drop"', "temperature.policy: Input should be 'quarantine', 'flag'"),
         ('fields = { t = "number" }\nversion = "two"', "contracts.temperature.version"),
@@ -65,6 +67,14 @@ def test_a_topic_that_is_no_pattern_is_told(tmp_path: Path) -> None:
     message = message_of(tmp_path, HEAD.replace("{device}", "{device") + 'fields = { t = "number" }')
     assert "contracts.temperature.topic: 'sensors/{device/temperature'" in message
     assert "write for example" in message
+
+
+def test_a_version_may_be_written_as_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text(HEAD + 'fields = { t = "number" }\nversion = 2', encoding="utf-8")
+    assert load.load(path, {}).contracts["temperature"].version == "2"
+    path.write_text(HEAD + 'fields = { t = { type = "number", min = 9007199254740993, max = 9e15 } }', encoding="utf-8")
+    assert "min is above max" in message_of(tmp_path, path.read_text(encoding="utf-8"))
 
 
 def test_two_contracts_cannot_be_the_same_version(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ def test_codes_are_known(code: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("°C", "Cel"), ("℃", "Cel"), ("celsius", "Cel"), ("°F", "[degF]"), ("µg/m³", "ug/m3"), ("μS/cm", "uS/cm"),
+    [("°C", "Cel"), ("C°", "Cel"), ("℃", "Cel"), ("celsius", "Cel"),
+     ("°F", "[degF]"), ("µg/m³", "ug/m3"), ("μS/cm", "uS/cm"),
      ("kWh", "kW.h"), ("W/m²", "W/m2"), ("lux", "lx"), ("ppm", "[ppm]"), ("mmHg", "mm[Hg]"), ("rpm", "{rev}/min"),
      ("Ω", "Ohm"), ("kΩ", "kOhm"), ("°", "deg"), ("°/s", "deg/s"), ("m^2", "m2"), ("liters/minute", "L/min"),
      ("m³/h", "m3/h"), ("%RH", "%{RH}"), ("VA", "V.A"), ("sec", "s"), ("m / s", "m/s"), ("psi", "[psi]")],
@@ -37,3 +38,10 @@ def test_what_cannot_be_guessed_is_told_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="write for example 'Cel'"):
         ucum.check(text)
     assert not ucum.is_valid("(" * 5000)
+
+
+def test_codes_that_are_mostly_meant_for_something_else_are_told() -> None:
+    assert ucum.is_valid("C")
+    assert ucum.doubt("C") == "coulomb; degrees Celsius are 'Cel'"
+    assert ucum.doubt("Cel") is None
+    assert all(ucum.is_valid(code) for code in ucum._MISTAKEN)
