@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from gateway.contracts.shape import Shape
 
 
+_FLAT = ("number", "integer", "string", "boolean")
+"""Types of which JSON and a decoded value say the same to pydantic, and that have no keys within."""
+
+
 class ContractError(ConfigError):
     """A contract cannot be used.
 
@@ -101,11 +105,12 @@ def _shape_of(name: str, config: ContractConfig) -> Shape:
 
 def _shape_of_fields(fields: Mapping[str, FieldConfig], extra: str) -> Shape:
     schema: Any = model_of(fields, extra).__pydantic_core_schema__
+    if schema["type"] != "model":
+        return PydanticShape(SchemaValidator(schema), schema_of(fields, extra))
     # What is within the schema of a model judges its fields without making an instance, which takes a third longer.
-    judge = (
-        SchemaValidator(schema["schema"], schema["config"]) if schema["type"] == "model" else SchemaValidator(schema)
-    )
-    return PydanticShape(judge, schema_of(fields, extra))
+    judge = SchemaValidator(schema["schema"], schema["config"])
+    flat = all(field.type in _FLAT for field in fields.values())
+    return PydanticShape(judge, schema_of(fields, extra), at_once=flat)
 
 
 def _check_versions_differ(contracts: Mapping[str, Contract]) -> None:

@@ -21,6 +21,8 @@ from gateway.contracts.shape import Reason
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from gateway.contracts.shape import AtOnce
+
 EXAMPLE = 'write for example model = "site_models.weather:Temperature", or model = "models.py:Temperature"'
 
 
@@ -80,6 +82,7 @@ class ModelShape:
             self._json_schema = self._adapter.json_schema()
         except PydanticUserError:
             self._json_schema = {"description": "What it is cannot be told as JSON Schema."}
+        self.at_once: AtOnce | None = None
         self._validate = self._adapter.validator.validate_python
 
     def fulfil(self, value: Any) -> None:

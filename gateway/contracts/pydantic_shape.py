@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pydantic_core import ErrorDetails, SchemaValidator
+
+    from gateway.contracts.shape import AtOnce
 
 _RULES = {
     "missing": "required",
@@ -65,8 +67,10 @@ def first_reason(error: ValidationError) -> Reason:
 class PydanticShape:
     """A shape that is told by a validator of pydantic's."""
 
-    def __init__(self, validator: SchemaValidator, json_schema: dict[str, Any]) -> None:
+    def __init__(self, validator: SchemaValidator, json_schema: dict[str, Any], *, at_once: bool = False) -> None:
+        """With `at_once` the validator is one of a model's fields, all of them numbers, texts and truth values."""
         self._json_schema = json_schema
+        self.at_once: AtOnce | None = cast("AtOnce", validator.validate_json) if at_once else None
         self.fulfil: Callable[[Any], object] = validator.validate_python
 
     def reason(self, value: Any) -> Reason | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from gateway.contracts.shape import AtOnce
+
 RULES = {
     "required": "required",
     "additionalProperties": "extra",
@@ -58,6 +60,7 @@ class SchemaShape:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self._schema = schema
+        self.at_once: AtOnce | None = None
         try:
             self._validator = jsonschema_rs.validator_for(
                 schema,

@@ -138,6 +138,44 @@ def test_an_empty_payload_that_removes_a_retained_message_can_be_let_through() -
     assert isinstance(contracts.judge(TOPIC, b"x"), Violation)
 
 
+PLAIN = """
+[p]
+topic = "p"
+[p.fields]
+a = "number"
+b = { type = "string", required = false }
+n = { type = "integer", required = false }
+"""
+
+
+@pytest.mark.parametrize(
+    ("payload", "rule"),
+    [
+        (b'{"a": 1}', None),
+        (b'{"a": 1, "b": "x", "n": 2.0}', None),
+        (b'{"a": 1, "b": "12:30"}', None),
+        (b'{"a": 1, "other": {"a": 5}}', None),
+        (b'{"a": "1"}', "type"),
+        (b'{"b": "x"}', "required"),
+        (b'{"a": 1, "a": 2}', "codec"),
+        (b'{"a": 1, "b": "x", "\\u0061": 2}', "codec"),
+        (b'{"a": 1, "other": NaN}', "codec"),
+        (b'{"a": 1, "other": {"x": 1, "x": 1}}', "codec"),
+        (b'{"a": NaN}', "codec"),
+        (b'{"a": 1} x', "codec"),
+    ],
+)
+@pytest.mark.parametrize("before", [[], [b'{"a": 1, "b": "12:30"}']], ids=["in one step", "in two steps"])
+def test_plain_fields_are_judged_alike_in_one_step_and_in_two(
+    payload: bytes, rule: str | None, before: list[bytes]
+) -> None:
+    contracts = contracts_of(PLAIN)
+    assert [contracts.judge("p", each) for each in before] == [None] * len(before)
+    assert (contracts.all[0].at_once is None) == bool(before)
+    verdict = contracts.judge("p", payload)
+    assert (verdict.rule if isinstance(verdict, Violation) else verdict) == rule
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_raise(payload: bytes) -> None:
