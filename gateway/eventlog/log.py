@@ -269,6 +269,7 @@ class EventLog:
             messages.seq = seq
 
     async def _booked(self) -> dict[str, int]:
+        """Per upstream, what the ledger says was dropped, as of the moment in which this returns."""
         async with self._flushing:
             return losses.dropped_in([*await self._write(self._state.losses), *self._cursors.lost])
 
@@ -311,7 +312,7 @@ class EventLog:
         Raises:
             LogError: the disk refused.
         """
-        return await self._upkeep.books(self.head)
+        return await self._upkeep.books(lambda: self.head)
 
     def status(self) -> LogStatus:
         """A look at the log; costs one stat per segment."""

@@ -132,27 +132,28 @@ class Upkeep:
                 and retention.is_full(facts, needed_from=needed_from, bytes_max=config.retention_bytes_max)
             )
 
-    async def books(self, head: int) -> list[books.Line]:
+    async def books(self, head: Callable[[], int]) -> list[books.Line]:
         """The books of every upstream, those first that are configured, added up from one look at everything.
+
+        Args:
+            head: tells the last event.
 
         Raises:
             LogError: the disk refused.
         """
+        cursors = self._cursors
         async with self.busy:
-            await self.explain(head)
+            await self.explain(head())
             for _ in range(_LOOKS_MAX):
-                missing, accounts, ahead = (
-                    self._cursors.missing,
-                    dict(self._cursors.accounts),
-                    dict(self._cursors.ahead),
-                )
-                held = await self._reading.held(min((each.seq for each in accounts.values()), default=head), head)
                 booked = await self._booked()
-                if missing is self._cursors.missing:
+                # One moment: nothing is awaited between what was booked and what it was booked for.
+                last, missing, accounts, ahead = head(), cursors.missing, dict(cursors.accounts), dict(cursors.ahead)
+                held = await self._reading.held(min((each.seq for each in accounts.values()), default=last), last)
+                if missing is cursors.missing:
                     break
             return books.lines(
                 accounts,
-                head=head,
+                head=last,
                 held=held,
                 missing=missing,
                 booked=booked,

@@ -309,3 +309,13 @@ async def test_what_is_too_old_in_a_lane_or_live_is_booked_as_well(tmp_path: Pat
         assert site.live == site.backlog == site.lane() == []
         line = await book(log)
         assert (line.forwarded, line.dropped) == (0, 30)
+
+
+async def test_books_that_are_added_up_while_events_expire_balance(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with opened(tmp_path, clock=clock, recent_bytes_max=0) as log:
+        await fill(log, 300)
+        clock.now_ns = 100 * 10**9
+        async with forwarding(log, Site(), time_to_live_s=60, batch_events_max=3):
+            while (await book(log)).pending:
+                await asyncio.sleep(0)
