@@ -206,6 +206,9 @@ class Connection(aiomqtt.Client):
         self._client._sock_close()  # noqa: SLF001 - paho has no other way to let go without waiting for the peer
         if not self._disconnected.done():
             self._disconnected.set_result(None)
+        for end in (self._connected, self._disconnected):
+            if end.done() and not end.cancelled():
+                end.exception()  # seen: whoever waited for it has been told, or nobody waits
 
     @property
     def paused(self) -> bool:

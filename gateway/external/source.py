@@ -28,7 +28,6 @@ from gateway.topics import is_valid_topic
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
-    from typing import NoReturn
 
     from paho.mqtt.client import MQTTMessage
 
@@ -95,12 +94,14 @@ class ExternalBroker:
 
     # --- life ---
 
-    async def run(self) -> NoReturn:
-        """Take events from the broker until cancelled, whatever happens to it."""
-        while True:
+    async def run(self) -> None:
+        """Take events from the broker until it is closed or cancelled, whatever happens to the broker."""
+        while not self._stopping:  # not only until cancelled: a library may swallow that
             try:
                 await self._serve()
             except (DeliveryError, LogError) as error:
+                if self._is_over():
+                    return
                 self._failures = 1 if self._has_lasted() else self._failures + 1
                 self._enter(_STATES.get(type(error), "unreachable"), str(error))
                 await asyncio.sleep(self._wait_s(error))
@@ -122,6 +123,9 @@ class ExternalBroker:
             await connection.close()
         self._enter("stopped", "")
 
+    def _is_over(self) -> bool:
+        return self._stopping
+
     async def _serve(self) -> None:
         """One connection, from its beginning to its end.
 
@@ -140,9 +144,8 @@ class ExternalBroker:
         finally:
             self._ingest.forget(connection)
             connection.drop()
-        if self._stopping:  # whoever stops us cancels this in a moment
-            await asyncio.Event().wait()
-        raise end
+        if not self._stopping:
+            raise end
 
     async def _until_closed(self, connection: Connection) -> DeliveryError:
         proving = asyncio.create_task(self._forget_what_is_proved(connection), name="source")

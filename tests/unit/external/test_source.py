@@ -288,3 +288,38 @@ async def test_with_tls_it_knows_its_broker_by_fingerprint_and_tells_another_not
         assert [each.what for each in edge.source.certificates] == ["broker.ca_file", "broker: the server's"]
     async with source_at(tmp_path / "edge", 0, state="blocked", url=url, **keys | {"server_name": "other"}) as edge:
         assert "server_name" in edge.source.status().reason
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x20\x03\x00\x00\x00" + b"\x32\x02\xff",
+        b"\xff\xff\xff\xff\xff",
+        None,
+    ],
+    ids=["closes", "speaks HTTP", "sends a broken PUBLISH", "sends an endless length", "says nothing"],
+)
+async def test_a_server_that_is_no_broker_is_tried_again_and_does_no_harm(
+    tmp_path: Path, answer: bytes | None, port: int
+) -> None:
+    tried = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tried
+        tried += 1
+        await reader.read(1)
+        writer.write(answer or b"")
+        if answer is None:
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    async with (
+        server,
+        source_at(tmp_path / "edge", port, state="unreachable", connect_timeout_s=0.2) as site,
+    ):
+        await until(lambda: tried > 2)
+        assert site.source.status().reason
+        assert site.log.head == 0
