@@ -196,9 +196,10 @@ class Cursors:
         self.accounts[upstream] = self.moved[upstream] = Account(seq, seq)
 
     def rewind(self, upstream: str, seq: int, now_ns: int) -> None:
-        """Move a cursor back to `seq` and begin its books anew there; nothing is done ahead of it any more."""
-        before = self.accounts[upstream].seq
-        self._go_on(upstream, Progress(Account(seq, seq)))
+        """Move a cursor back to `seq` and begin its books anew there; so do its lanes, and its spans are forgotten."""
+        before, ahead = self.accounts[upstream].seq, self.ahead.get(upstream, NOTHING)
+        anew = Ahead(terms=ahead.terms, lanes=(seq,) * len(ahead.lanes))
+        self._go_on(upstream, Progress(Account(seq, seq), anew))
         self._book(Loss(now_ns, upstream, seq + 1, before, 0, losses.REWOUND, _SENT_AGAIN, now_ns))
 
     def skip(self, upstream: str, held: Sequence[Span], last_seq: int, now_ns: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.clock import Anchor
-from gateway.errors import ConfigError, LogError
+from gateway.errors import ConfigError, LogError, Unreachable
 from gateway.forward import fleet as fleets
 from gateway.forward import member as members
 from gateway.forward.fleet import Fleet
@@ -36,6 +36,8 @@ class Site:
         self.built: dict[str, list[ScriptedUpstream]] = {}
         self.refuse: str | None = None
         """A name for which nothing can be built."""
+        self.away: set[str] = set()
+        """Suffixes of connections that cannot be made."""
         self.fleet = Fleet(self._build, self._check, log, log._clock)
 
     def taken(self, name: str) -> list[int]:
@@ -63,9 +65,12 @@ class Site:
         if name == self.refuse:
             raise ConfigError(f"upstreams.{name}: no")
 
-    def _upstream(self, name: str, **_: object) -> ScriptedUpstream:
-        self.built.setdefault(name, []).append(ScriptedUpstream())
-        return self.built[name][-1]
+    def _upstream(self, name: str, suffix: str = "", **_: object) -> ScriptedUpstream:
+        upstream = ScriptedUpstream()
+        if suffix in self.away:
+            upstream.on_open = lambda: Unreachable("away")
+        self.built.setdefault(name, []).append(upstream)
+        return upstream
 
 
 def configs(*names: str, **changes: object) -> dict[str, UpstreamConfig]:
@@ -283,6 +288,43 @@ async def test_moved_on_it_skips_and_that_is_booked(tmp_path: Path) -> None:
         assert (book.received, book.forwarded, book.dropped) == (6, 2, 4)
         (row,) = log._state.losses()
         assert (row.cause, row.first_seq, row.last_seq, row.events) == ("skipped", 1, 4, 4)
+
+
+async def test_what_was_sent_ahead_of_the_cursor_is_sent_again_if_it_is_moved_back(tmp_path: Path) -> None:
+    async with opened(tmp_path, []) as log, running(log) as site:
+        site.away = {""}
+        for seq in range(6):
+            put(log, topic="alarm" if seq % 2 else "value")
+            await log.intake.settled()
+        await site.fleet.configure(configs("a", priorities=["alarm"]))
+        await until(lambda: sorted(site.taken("a")) == [2, 4, 6])
+        await until(lambda: log.pending("a") == 3)
+        await site.fleet.seek("a", "4", sure=True)  # 1 and 3 are skipped; of 2 nobody knows that it was sent
+        book = await site.book("a")
+        assert (book.cursor, book.dropped, book.pending + book.forwarded) == (3, 3, 3)
+        site.away = set()
+        await site.fleet.seek("a", "3", sure=True)
+        await until(lambda: site.has_all("a"))
+        assert sorted(site.taken("a")) == [2, 3, 4, 4, 5, 6, 6]
+        book = await site.book("a")
+        assert (book.received, book.forwarded, book.dropped) == (4, 4, 0)
+
+
+async def test_a_backlog_beside_live_events_can_be_skipped(tmp_path: Path) -> None:
+    async with opened(tmp_path, []) as log, running(log) as site:
+        site.away = {"-backlog"}
+        await fill(log, 6, b"x")
+        await site.fleet.configure(configs("a", catch_up="live_first", batch_events_max=2))
+        await until(lambda: log.views.backlog_end("a") == 6)
+        await fill(log, 3, b"x")
+        await until(lambda: site.taken("a") == [7, 8, 9])
+        assert log.cursor("a") == 0
+        await site.fleet.seek("a", "now", sure=True)
+        await fill(log, 1, b"x")
+        await until(lambda: site.has_all("a"))
+        assert site.taken("a") == [7, 8, 9, 10]
+        book = await site.book("a")
+        assert (book.received, book.forwarded, book.dropped) == (10, 4, 6)
 
 
 @pytest.mark.parametrize("to", ["8", "yesterday", ""])
