@@ -273,6 +273,24 @@ async def test_moved_back_it_sends_again_and_its_books_begin_anew(tmp_path: Path
         assert (await site.fleet.seek("a", "now", sure=True)).events == 0
 
 
+async def test_with_priorities_it_can_be_moved_back_and_shown_all_the_while(tmp_path: Path) -> None:
+    async with opened(tmp_path, []) as log, running(log, "a", priorities=["dev/+/alarm"]) as site:
+        await fill(log, 3, b"x")
+        put(log, b"fire", topic="dev/1/alarm")
+        await log.intake.settled()
+        await until(lambda: site.has_all("a"))
+        await site.fleet.seek("a", "2", sure=True)
+        await until(lambda: site.has_all("a"))
+        await site.fleet.pause("a")
+        await site.fleet.seek("a", "2", sure=True)
+        assert [way["seq"] for way in site.line("a")["ways"]] == [1]
+        await site.fleet._members["a"].look()
+        await site.fleet.resume("a")
+        await until(lambda: site.has_all("a"))
+        assert sorted(site.taken("a")) == sorted([1, *[2, 3, 4] * 3])
+        assert (await site.book("a")).forwarded == 3
+
+
 async def test_moved_on_it_skips_and_that_is_booked(tmp_path: Path) -> None:
     async with opened(tmp_path, []) as log, running(log, "a") as site:
         await site.fleet.pause("a")
