@@ -45,11 +45,6 @@ class Event(NamedTuple):
     verdict: int = ACCEPTED
     """What its contract said when it came."""
 
-    @property
-    def bytes_(self) -> int:
-        """Size of topic and payload, which is what limits in bytes are about."""
-        return len(self.topic.encode()) + len(self.payload)
-
 
 new_event: Callable[[tuple[Any, ...]], Event] = partial(tuple.__new__, Event)
 """An event of a tuple of all its fields: a third of the time of calling the class, and no field is checked."""

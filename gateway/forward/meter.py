@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from gateway.forward.pace import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from gateway.event import Event
     from gateway.forward.config import UpstreamConfig
 
 BURST_S = 1.0
@@ -43,15 +42,13 @@ class Meter:
         now_s = self._now_s()
         return max((pace.wait_s(now_s) for pace in (self._events, self._bytes) if pace is not None), default=0.0)
 
-    def take(self, events: Sequence[Event]) -> int:
-        """Note what was given; returns its bytes."""
+    def take(self, events: int, bytes_: int) -> None:
+        """Note what was given."""
         now_s = self._now_s()
         if self._events is not None:
-            self._events.take(len(events), now_s)
-        bytes_ = sum(event.bytes_ for event in events)
+            self._events.take(events, now_s)
         if self._bytes is not None:
             self._bytes.take(bytes_, now_s)
-        return bytes_
 
 
 def _most(rate: float) -> float:

@@ -230,7 +230,8 @@ class Forwarder:
                 return
         async with self._delivering():
             given = window.give(1 if self._probing else meter.events_max, meter.bytes_max)
-            self._status.bytes_ += meter.take(given)
+            meter.take(len(given), window.given_bytes)
+            self._status.bytes_ += window.given_bytes
             await self._upstream.send(given)
             if self._probing:
                 await self._upstream.send(())

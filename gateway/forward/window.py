@@ -39,6 +39,8 @@ class Window:
     def __init__(self, cursor: int) -> None:
         self.read_to = cursor
         """Everything up to this seq is settled or in here."""
+        self.given_bytes = 0
+        """Bytes of topics and payloads of what was given last."""
         self.under_way = 0
         """How many events were given out and are not settled: they lead the wanted ones."""
         self._wanted: list[Event] = []
@@ -81,10 +83,11 @@ class Window:
     def give(self, events_max: int, bytes_max: float = math.inf) -> Sequence[Event]:
         """The next wanted events, which are under way from now on: at least one, if one waits."""
         given = self._wanted[self.under_way : self.under_way + events_max]
-        for count, bytes_ in enumerate(accumulate(event.bytes_ for event in given)):
-            if bytes_ > bytes_max:
-                del given[max(1, count) :]
-                break
+        self.given_bytes = size_of(given)
+        if self.given_bytes > bytes_max:
+            sizes = accumulate(len(event.payload) + len(event.topic) for event in given)
+            del given[max(1, sum(1 for size in sizes if size <= bytes_max)) :]
+            self.given_bytes = size_of(given)
         self.under_way += len(given)
         return given
 
@@ -128,3 +131,8 @@ def _take(seqs: list[int], to_seq: int, cursor: int) -> int:
     after = count - bisect_right(seqs, cursor, hi=count)
     del seqs[:count]
     return after
+
+
+def size_of(events: Sequence[Event]) -> int:
+    """Bytes of topics and payloads; a topic counts by its characters, which is the same as long as they are ASCII."""
+    return sum([len(event.payload) + len(event.topic) for event in events])

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from gateway.forward.drain import Drain, Look
 from gateway.forward.hours import Hours
 from gateway.forward.meter import Meter
+from gateway.forward.window import Window
 from tests.unit.forward.forward_fakes import make_config, make_event
 
 
@@ -43,7 +44,7 @@ def test_what_is_no_span_is_refused_with_an_example(span: str) -> None:
 
 def test_without_rates_there_is_no_wait_and_batches_have_their_limits() -> None:
     meter = Meter(make_config(batch_events_max=7, batch_bytes_max=2000), lambda: 0.0)
-    meter.take([make_event(seq) for seq in range(10_000)])
+    meter.take(10_000, 10**9)
     assert (meter.wait_s(), meter.events_max, meter.bytes_max) == (0.0, 7, 2000)
 
 
@@ -56,11 +57,13 @@ def test_over_a_long_time_no_more_goes_than_the_rate_allows(rates: dict[str, flo
     meter = Meter(make_config(**rates), lambda: now_s)
     events = bytes_ = seq = 0
     while now_s < 600:
-        given = [make_event(seq := seq + 1, payload=payload) for _ in range(min(20, meter.events_max))]
-        while sum(event.bytes_ for event in given) > meter.bytes_max and len(given) > 1:
-            given.pop()
-        bytes_ += meter.take(given)
+        window = Window(0)
+        read = [make_event(seq := seq + 1, payload=payload) for _ in range(20)]
+        window.add(read, read)
+        given = window.give(meter.events_max, meter.bytes_max)
+        meter.take(len(given), window.given_bytes)
         events += len(given)
+        bytes_ += window.given_bytes
         now_s += meter.wait_s()
     rate = events / 600 if "rate_events_max" in rates else bytes_ / 600
     (most,) = rates.values()
@@ -70,7 +73,7 @@ def test_over_a_long_time_no_more_goes_than_the_rate_allows(rates: dict[str, flo
 def test_an_event_larger_than_a_second_allows_goes_and_what_follows_waits_for_it() -> None:
     now_s = 0.0
     meter = Meter(make_config(rate_bytes_max=100), lambda: now_s)
-    meter.take([make_event(1, "t", payload=bytes(999))])
+    meter.take(1, 1000)
     assert meter.wait_s() == pytest.approx(9)
 
 

@@ -203,9 +203,9 @@ async def test_a_replay_counts_for_the_rate_of_its_upstream(tmp_path):
     class Counting(Meter):
         taken = 0
 
-        def take(self, events):
-            self.taken += len(events)
-            return super().take(events)
+        def take(self, events, bytes_):
+            self.taken += events
+            super().take(events, bytes_)
 
     config = make_config()
     meter = Counting(config, lambda: 0.0)

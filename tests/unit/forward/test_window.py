@@ -57,6 +57,15 @@ def test_what_is_quarantined_in_the_log_is_counted_once_when_the_cursor_passes_i
     assert window.settle(1, 4) == Passed(7, forwarded=1, filtered=1, quarantined=1)
 
 
+def test_a_batch_ends_before_it_has_too_many_bytes_and_has_one_event_at_least() -> None:
+    events = [make_event(seq, "t", payload=bytes(size)) for seq, size in enumerate([9, 9, 29, 9], 1)]
+    window = Window(0)
+    window.add(events, events)
+    given = [[event.seq for event in window.give(10, 20)] for _ in range(4)]
+    assert given == [[1, 2], [3], [4], []]
+    assert window.given_bytes == 0
+
+
 def test_refused_events_are_quarantined_and_not_forwarded() -> None:
     events = [make_event(seq) for seq in range(1, 7)]
     window = Window(0)
