@@ -17,6 +17,7 @@ from gateway import control, front
 from gateway.clock import SystemClock
 from gateway.config.reloading import Reloading
 from gateway.contracts.build import build as contracts_of
+from gateway.contracts.documents import Documents
 from gateway.errors import ConfigError
 from gateway.eventlog.log import EventLog
 from gateway.forward.fleet import Fleet
@@ -89,7 +90,14 @@ class Gateway:
         self._fleet = Fleet(self._forwarding, lambda name, section: self._connection(name, section)(), self._log, clock)
         self._reloading = Reloading(config, reread, self._take_over)
         links = self._fleet.standing, self._connect_replay
-        self._replayer = Replayer(self._log, config.replay, *links, clock, ready=self._clock_sync.wait)
+        self._replayer = Replayer(
+            self._log,
+            config.replay,
+            *links,
+            clock,
+            ready=self._clock_sync.wait,
+            reader=lambda: Documents(self._ingest.contracts).of,
+        )
         self._quarantine = QuarantineCommands(self._log, self._ingest, self._replayer)
         self._expiry = Expiry(self._certificates, clock)
 
@@ -130,6 +138,7 @@ class Gateway:
             "ingest": self._ingest.describe(),
             "quarantine": self._log.quarantined.describe(),
             "upstreams": self._fleet.describe(),
+            "replays": self._replayer.under_way(),
             "config": self._reloading.describe(),
             "certificates": self._expiry.describe(),
         }

@@ -9,7 +9,7 @@ Nothing of it is run as code.
     operator    := "==" | "!=" | "<" | "<=" | ">" | ">="
     value       := number | "text" | 'text' | true | false | null
 
-The payload is read as JSON. `$` is the whole of it, a number in a field counts the elements of a list from 0, and a
+`$` is the whole payload, a number in a field counts the elements of a list from 0, and a
 name with other characters than letters, digits, `_` and `-` stands in backquotes. A comparison of a field that is not
 there is false, also with `!=`; so is `<` of values that have no order.
 """
@@ -66,13 +66,21 @@ class Condition:
             raise ValueError(f"a condition may have {TEXT_CHARACTERS_MAX} characters, this one has {len(text)}")
         self._holds = _Parser(text).parse()
 
-    def holds(self, payload: bytes) -> bool:
-        """Whether a payload is JSON that fulfils it."""
-        try:
-            document = json.loads(payload.decode())
-        except (ValueError, RecursionError):  # not UTF-8, not JSON, or JSON within JSON without end
-            return False
+    def holds(self, document: Any) -> bool:
+        """Whether what a payload says fulfils it: numbers, text, lists and so on, as JSON has them."""
         return self._holds(document)
+
+
+def json_of(_topic: str, payload: bytes) -> Any:
+    """What a payload says, read as JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(payload.decode())
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 class _Token(NamedTuple):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
@@ -19,13 +17,12 @@ from gateway.cli.options import (
     TopicOption,
     WhereOption,
     read_config,
+    reader_of,
 )
+from gateway.eventlog import points
 from gateway.eventlog.history import History
+from gateway.eventlog.points import Point
 from gateway.eventlog.wanted import SEQ_MAX, Wanted
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FRACTION = re.compile(r"[.,](\d{1,9})(?!\d)")
-"""Of a second: to the nanosecond as we print it, which `datetime` cannot hold."""
 
 
 def events(
@@ -40,20 +37,20 @@ def events(
 ) -> None:
     """Print stored events in order, oldest first. --json prints one JSON object a line."""
     wanted = stretch(first, last, topic, device, where)
-    with History(read_config(config).gateway.data_dir) as history:
-        for event in islice(history.wanted(wanted), limit or None):
+    settings = read_config(config)
+    with History(settings.gateway.data_dir) as history:
+        for event in islice(history.wanted(wanted, reader_of(settings)), limit or None):
             typer.echo(show.stored(event, history, json_line=as_json))
 
 
 def stretch(first: str, last: str | None, topic: str, device: str | None, where: str) -> Wanted:
     """What options ask for of the log, quarantined events as well."""
-    begin = _parse_point(first, "--from")
-    end = Point() if last is None else _parse_point(last, "--to")
+    begin, end = _parse_point(first, "--from"), _parse_point(last or "now", "--to")
     wanted = Wanted(
-        first_seq=max(1, begin.seq or 1),
-        last_seq=SEQ_MAX if end.seq is None else end.seq,
-        begin_ns=begin.time_ns,
-        end_ns=end.time_ns,
+        first_seq=max(1, begin.number) if begin.kind == "seq" else 1,
+        last_seq=end.number if end.kind == "seq" else SEQ_MAX,
+        begin_ns=begin.number if begin.kind == "time" else None,
+        end_ns=end.number if end.kind == "time" else None,
         topic=topic,
         device=device,
         where=where,
@@ -66,25 +63,10 @@ def stretch(first: str, last: str | None, topic: str, device: str | None, where:
     return wanted
 
 
-class Point(NamedTuple):
-    """An end of a stretch of the log: a seq, a time, or neither, which is no limit."""
-
-    seq: int | None = None
-    time_ns: int | None = None
-
-
 def _parse_point(text: str, option: str) -> Point:
-    if text.isdecimal():
-        return Point(seq=int(text))
-    fraction = _FRACTION.search(text)
     try:
-        moment = datetime.fromisoformat(_FRACTION.sub("", text))
+        point = points.parse(text)
     except ValueError as error:
-        raise typer.BadParameter(
-            f"{option} {text!r} is neither a seq nor a time; write for example 1200 or 2026-11-23T15:00"
-        ) from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    seconds = (moment - _EPOCH) // timedelta(seconds=1)
-    nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
-    return Point(time_ns=seconds * 1_000_000_000 + nanoseconds)
+        raise typer.BadParameter(f"{option} {error}") from error
+    at = {"beginning": 1, "now": SEQ_MAX}
+    return Point("seq", at[point.kind]) if point.kind in at else point

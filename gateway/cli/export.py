@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import typer
 
 from gateway.cli import show
+from gateway.conditions import json_of
 from gateway.errors import ConfigError, LogError
 from gateway.eventlog.history import History
 
@@ -36,7 +37,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def export(data_dir: Path, wanted: Wanted, to_file: str) -> None:
+def export(data_dir: Path, wanted: Wanted, to_file: str, document_of: Callable[[str, bytes], Any] = json_of) -> None:
     """Write what is wanted to a file and print how much that was.
 
     Raises:
@@ -53,7 +54,7 @@ def export(data_dir: Path, wanted: Wanted, to_file: str) -> None:
         _pyarrow()  # before anything is written
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     with History(data_dir) as history:
-        counted = _Counted(history.wanted(wanted))
+        counted = _Counted(history.wanted(wanted, document_of))
         try:
             with draft.open("xb") as file:
                 write(file, counted, history)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.conditions import json_of
 from gateway.config import load
+from gateway.contracts.build import build
+from gateway.contracts.documents import Documents
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.config.model import Config
 
 ConfigOption = Annotated[
@@ -35,6 +40,13 @@ WhereOption = Annotated[
         "--where", "-w", metavar="CONDITION", help="Only payloads that fulfil this, as in 'temperature > 30'."
     ),
 ]
+
+
+def reader_of(settings: Config) -> Callable[[str, bytes], Any]:
+    """What reads payloads for `--where`: by the contracts of the configuration, as JSON without any."""
+    if not settings.contracts:
+        return json_of
+    return Documents(build(settings.contracts)).of
 
 
 def read_config(path: Path | None) -> Config:

@@ -24,6 +24,7 @@ from gateway.cli.options import (
     TopicOption,
     WhereOption,
     read_config,
+    reader_of,
 )
 from gateway.errors import ConfigError
 from gateway.eventlog.history import History
@@ -76,9 +77,13 @@ def replay(
     if dry_run:
         _print_extent(settings, wanted, as_json=as_json)
     elif to_file is not None:
-        export(settings.gateway.data_dir, wanted, to_file)
+        export(settings.gateway.data_dir, wanted, to_file, reader_of(settings))
     else:
-        asked = {key: value for key, value in _asked(wanted, from_the_oldest=first == "1").items() if value is not None}
+        asked = {
+            key: value
+            for key, value in _asked(wanted, from_the_oldest=first in {"1", "beginning"}).items()
+            if value is not None
+        }
         begun = _ask(settings, action="begin", upstream=upstream, **asked, rate=rate, speed=speed)
         _print(settings, begun, follow=follow, as_json=as_json)
 
@@ -95,7 +100,7 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        typer.echo(_line(row))
+        typer.echo(line(row))
     if not rows:
         typer.echo("Nothing was ever replayed.")
 
@@ -163,7 +168,7 @@ def _print_extent(settings: Config, wanted: Wanted, *, as_json: bool) -> None:
     firsts: list[tuple[int, int]] = []
     last = (0, 0)
     with History(settings.gateway.data_dir) as history:
-        for event in history.wanted(wanted):
+        for event in history.wanted(wanted, reader_of(settings)):
             events += 1
             bytes_ += len(event.topic) + len(event.payload)
             last = event.seq, history.boots.of(event)[0]
@@ -207,7 +212,7 @@ def _print(settings: Config, row: dict[str, Any], *, follow: bool = False, as_js
         return
     with suppress(KeyboardInterrupt):
         while row["state"] == "running":
-            typer.echo(json.dumps(row) if as_json else _line(row))
+            typer.echo(json.dumps(row) if as_json else line(row))
             sys.stdout.flush()
             time.sleep(_POLL_INTERVAL_S)
             row = _look(settings, row["id"])
@@ -216,7 +221,8 @@ def _print(settings: Config, row: dict[str, Any], *, follow: bool = False, as_js
             raise typer.Exit(1)
 
 
-def _line(row: dict[str, Any]) -> str:
+def line(row: dict[str, Any]) -> str:
+    """What is shown of a replay in one line."""
     parts = [f"{row['id']}  {show.plain(row['upstream'])}  {row['state']} {100 * row['done']:.1f} %"]
     parts.append(f"{row['sent']:,} sent")
     parts += [f"{row[what]:,} {what}" for what in ("filtered", "refused", "missing") if row[what]]
@@ -230,7 +236,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _text(row: dict[str, Any]) -> str:
-    lines = [_line(row), f"  events {row['first_seq']:,} to {row['last_seq']:,}, done up to {row['position']:,}"]
+    lines = [line(row), f"  events {row['first_seq']:,} to {row['last_seq']:,}, done up to {row['position']:,}"]
     if row["seqs"]:
         lines.append(f"  {row['seqs']:,} of them, by number")
     for what, key in (("from", "begin_ns"), ("to", "end_ns"), ("begun", "created_ns"), ("ended", "ended_ns")):

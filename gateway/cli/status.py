@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway import control
-from gateway.cli import books, certificates, show
+from gateway.cli import books, certificates, replay, show
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.eventlog.history import History
 
@@ -90,6 +90,8 @@ def _show(facts: dict[str, Any]) -> None:
         _show_source(source)
     for each in facts["upstreams"]:
         _show_upstream(each)
+    for each in facts.get("replays", ()):  # a gateway that does not run has none under way
+        typer.echo(f"replay    {replay.line(each)}")
     if reloading := facts.get("config"):
         _show_reloading(reloading)
     if repeats := facts.get("ingest", {}).get("repeats"):  # not known of a gateway that does not run

@@ -10,7 +10,7 @@ import typer
 
 from gateway.cli import show
 from gateway.cli.events import stretch
-from gateway.cli.options import ConfigOption, DeviceOption, JsonOption, TopicOption, WhereOption, read_config
+from gateway.cli.options import ConfigOption, DeviceOption, JsonOption, TopicOption, WhereOption, read_config, reader_of
 from gateway.eventlog.history import History
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ def tail(
     as_json: JsonOption = False,
 ) -> None:
     """Print the newest events; with --follow, every event from then on until Ctrl-C."""
-    wanted = stretch("1", None, topic, device, where).chooser(lambda _: 0)
-    with History(read_config(config).gateway.data_dir) as history:
+    settings, asked = read_config(config), stretch("1", None, topic, device, where)
+    wanted = asked.chooser(lambda _: 0, reader_of(settings))
+    with History(settings.gateway.data_dir) as history:
         seq = history.head()
         step = max(lines, 1)
         found: list[Event] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from gateway.conditions import json_of
 from gateway.errors import ConfigError
 from gateway.eventlog import books, held, lock, losses, paused, quarantine_rows, replays, segment, state, times
 from gateway.eventlog.ahead import NOTHING, pending_after
@@ -14,7 +15,7 @@ from gateway.eventlog.reader import LogReader
 from gateway.eventlog.state import StateReader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from gateway.event import Event
@@ -68,11 +69,16 @@ class History:
         self.boots = Boots("", self._state.anchors())
         yield from self._reader.scan(after_seq, last_seq)
 
-    def wanted(self, wanted: Wanted) -> Iterator[Event]:
-        """Every stored event that is wanted, in order, in bounded memory; a time is found without reading up to it."""
+    def wanted(self, wanted: Wanted, document_of: Callable[[str, bytes], Any] = json_of) -> Iterator[Event]:
+        """Every stored event that is wanted, in order, in bounded memory; a time is found without reading up to it.
+
+        Args:
+            wanted: what is.
+            document_of: what a payload on a topic says (see `Wanted.chooser`).
+        """
         self._reader.refresh()
         self.boots = boots = Boots("", self._state.anchors())
-        is_wanted = wanted.chooser(lambda event: boots.of(event)[0])
+        is_wanted = wanted.chooser(lambda event: boots.of(event)[0], document_of)
         stretch = wanted.first_seq, wanted.last_seq
         spans: Iterable[Span] = [Span(*stretch)]
         if wanted.begin_ns is not None or wanted.end_ns is not None:

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from gateway.conditions import Condition
+from gateway.conditions import Condition, json_of
 from gateway.event import QUARANTINED
 from gateway.topics import is_valid_filter, matches
 
@@ -82,11 +82,14 @@ class Wanted(NamedTuple):
             end += 1
         return self.seqs[begin], self.seqs[end]
 
-    def chooser(self, time_of: Callable[[Event], int]) -> Callable[[Event], bool]:
+    def chooser(
+        self, time_of: Callable[[Event], int], document_of: Callable[[str, bytes], Any] = json_of
+    ) -> Callable[[Event], bool]:
         """Tells of an event in the stretch whether it is wanted.
 
         Args:
             time_of: its true time, nanoseconds since 1970; asked only if a time was asked for.
+            document_of: what the payload on a topic says, for conditions; raises ValueError for one that says nothing.
         """
         device, begin_ns, end_ns, any_verdict = self.device, self.begin_ns, self.end_ns, self.quarantined
         if self.topic == "#":
@@ -108,8 +111,15 @@ class Wanted(NamedTuple):
             return is_wanted
         earliest_ns = float("-inf") if begin_ns is None else begin_ns
         latest_ns = float("inf") if end_ns is None else end_ns
-        holds = Condition(self.where).holds if self.where else lambda _: True
-        return lambda event: is_wanted(event) and earliest_ns <= time_of(event) <= latest_ns and holds(event.payload)
+        holds = Condition(self.where).holds if self.where else None
+
+        def says_so(event: Event) -> bool:
+            try:
+                return holds is None or holds(document_of(event.topic, event.payload))
+            except ValueError:
+                return False
+
+        return lambda event: is_wanted(event) and earliest_ns <= time_of(event) <= latest_ns and says_so(event)
 
     def encoded(self) -> str:
         """As it is stored."""

@@ -14,6 +14,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.conditions import json_of
 from gateway.errors import ConfigError, LogError
 from gateway.eventlog.replays import Pacing, Progress, Replay, described
 from gateway.forward.replay_view import ReplayView
@@ -64,6 +65,7 @@ class Replayer:
         connect: makes a connection.
         clock: stamps what begins and ends.
         ready: awaited after each connect, before anything is sent.
+        reader: what reads payloads now, for conditions on them (see `Wanted.chooser`).
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Replayer:
         clock: Clock,
         *,
         ready: Callable[[], Awaitable[None]] | None = None,
+        reader: Callable[[], Callable[[str, bytes], Any]] = lambda: json_of,
     ) -> None:
         self._log = log
         self._config = config
@@ -82,6 +85,7 @@ class Replayer:
         self._connect = connect
         self._clock = clock
         self._ready = ready
+        self._reader = reader
         self._runs: dict[str, _Run] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._waiting = [each for each in log.replays.known.values() if each.progress.state == "running"]
@@ -156,6 +160,10 @@ class Replayer:
                 self._start(replay)
             return replay
 
+    def under_way(self) -> list[dict[str, Any]]:
+        """What is shown of those that have not ended, oldest first; plain JSON values."""
+        return [self.describe(each.id) for each in self._log.replays.known.values() if each.is_under_way]
+
     def describe(self, id_: str) -> dict[str, Any]:
         """Everything that is shown of a replay; plain JSON values.
 
@@ -213,7 +221,7 @@ class Replayer:
         """
         replay, run = self._log.replays.known[id_], self._runs[id_]
         connection = self._connect(replay.upstream, standing.config, id_)
-        view = ReplayView(replay, self._log, self._log.boots.of, asyncio.get_running_loop().time)
+        view = ReplayView(replay, self._log, self._log.boots.of, asyncio.get_running_loop().time, self._reader())
         run.forwarder = Forwarder(
             replay.upstream,
             standing.config,
@@ -241,6 +249,7 @@ class Replayer:
     async def _stop(self, id_: str) -> None:
         """Return when a replay does not run, and its position stands at what was taken."""
         self._under_way(id_)
+        self._waiting = [each for each in self._waiting if each.id != id_]
         run = self._runs.get(id_)
         if run is not None:
             run.task.cancel()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from gateway.conditions import json_of
 from gateway.forward.replay_pace import Pace
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class ReplayView:
         log: where the events are.
         true_time: of an event, nanoseconds since 1970, and the quality of the clock behind it.
         now: a monotonic clock, in seconds.
+        document_of: what a payload on a topic says (see `Wanted.chooser`).
     """
 
     def __init__(
@@ -69,12 +71,13 @@ class ReplayView:
         log: Source,
         true_time: Callable[[Event], tuple[int, str]],
         now: Callable[[], float],
+        document_of: Callable[[str, bytes], Any] = json_of,
     ) -> None:
         self._id = replay.id
         self._wanted = replay.wanted
         self._log = log
         self._now = now
-        self._is_wanted = replay.wanted.chooser(lambda event: true_time(event)[0])
+        self._is_wanted = replay.wanted.chooser(lambda event: true_time(event)[0], document_of)
         self._pace = Pace(replay.pacing, true_time, now())
         self._events: list[Event] = []
         """Those that were looked at and not given yet."""

@@ -200,7 +200,7 @@ lists = st.sets(st.integers(1, EVENTS), min_size=1, max_size=20).map(Wanted.of)
 
 
 @settings(
-    max_examples=25,
+    max_examples=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # to shrink takes minutes, and the steps are few as they are

@@ -235,3 +235,17 @@ async def test_what_is_retained_no_more_is_not_sent_to_be_retained_again(tmp_pat
         (b"", True),
         (b"plain", False),
     ]
+
+
+async def test_a_replay_that_is_paused_and_resumed_before_it_could_begin_runs_once(tmp_path):
+    upstream = ScriptedUpstream()
+    async with stored(tmp_path) as log:
+        replayer = Replayer(log, ReplayConfig(), lambda _: Standing(make_config()), lambda *_: upstream, HandClock())
+        begun = await replayer.begin("cloud", Wanted(1, 10))
+        await replayer.pause(begun.id)
+        await replayer.resume(begun.id)
+        running = asyncio.ensure_future(replayer.run())
+        await until(lambda: replayer.describe(begun.id)["state"] == "done")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert upstream.taken == list(range(1, 11))
