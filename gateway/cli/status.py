@@ -88,18 +88,13 @@ def _show(facts: dict[str, Any]) -> None:
         _show_broker(broker)
     if source := facts.get("source"):
         _show_source(source)
-    for each in facts["upstreams"]:
-        _show_upstream(each)
-    for each in facts.get("replays", ()):  # a gateway that does not run has none under way
-        typer.echo(f"replay    {replay.line(each)}")
+    _show_upstreams(facts)
     if reloading := facts.get("config"):
         _show_reloading(reloading)
     if repeats := facts.get("ingest", {}).get("repeats"):  # not known of a gateway that does not run
         typer.echo(f"ingest    {repeats:,} repeated message(s) stored once")
     _show_quarantine(facts.get("quarantine"))
     certificates.print_all(facts)
-    if not facts["upstreams"]:
-        typer.echo("upstream  none configured: events are stored and go nowhere")
 
 
 def _show_trouble(log: dict[str, Any]) -> None:
@@ -214,6 +209,15 @@ def _show_quarantine(told: dict[str, Any] | None) -> None:
     parts = [f"{events:,} violate {show.plain(name) or 'no contract'}" for name, events in told["contracts"].items()]
     parts += [f"{events:,} refused by {show.plain(name)}" for name, events in told["upstreams"].items()]
     typer.secho(f"quarantine  {', '.join(parts)} (gateway quarantine list)", fg="yellow")
+
+
+def _show_upstreams(facts: dict[str, Any]) -> None:
+    for each in facts["upstreams"]:
+        _show_upstream(each)
+    if not facts["upstreams"]:
+        typer.echo("upstream  none configured: events are stored and go nowhere")
+    for each in facts.get("replays", ()):  # a gateway that does not run has none under way
+        typer.echo(f"replay    {replay.line(each)}")
 
 
 def _show_upstream(facts: dict[str, Any]) -> None:
