@@ -95,6 +95,22 @@ async def test_while_the_log_is_full_nothing_is_read_and_afterwards_all_of_it(
 
 
 @VERSIONS
+async def test_a_disk_that_takes_nothing_for_longer_than_the_keep_alive_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, mosquitto_at: Mosquittos, version: str
+) -> None:
+    broker = mosquitto_at("site", "max_inflight_messages 0").start()
+    lines = "\n".join(f"{n} {'x' * 200}" for n in range(1000)).encode()
+    keys: dict[str, object] = {"version": version, "keep_alive_s": 1}
+    async with source_at(tmp_path / "edge", broker.port, log={"pending_bytes_max": 100_000}, **keys) as site:
+        with held_commits(tmp_path / "edge"):
+            await asyncio.to_thread(publish, broker.port, "a/b", "-q", "1", "-l", stdin=lines)
+            await until(lambda: site.source.status().reconnects > 0)
+            assert site.source.status().messages < 400
+        events = await site.events(1000)
+    assert sorted(event.payload for event in events) == sorted(lines.splitlines())
+
+
+@VERSIONS
 async def test_what_was_committed_and_not_acknowledged_comes_again_and_is_not_stored_again(
     tmp_path: Path, mosquitto_at: Mosquittos, version: str
 ) -> None:
