@@ -49,7 +49,7 @@ def show_(name: NameArgument, config: ConfigOption = None, as_json: JsonOption =
         typer.echo(json.dumps(found, indent=2))
         return
     for key, value in found.items():
-        if value not in (None, ""):
+        if value not in (None, "", []):
             typer.echo(f"{key:<12}{show.plain(f'{value:,}' if isinstance(value, int) else str(value))}")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import __version__
 from gateway.errors import LogError
-from gateway.eventlog import damage, devices, losses, mending, quarantine, state, upgrade, wal
+from gateway.eventlog import damage, devices, losses, mending, paused, quarantine, state, upgrade, wal
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.losses import Span
 from gateway.eventlog.places import CURSORS_LOST
@@ -127,6 +127,7 @@ def _open_state(data_dir: Path, reserve: Reserve, *, has_segments: bool) -> tupl
         anew = State(path, reserve)
         kept = devices.carry_over(aside, anew)
         quarantine.carry_over(aside, anew)
+        paused.carry_over(aside, anew)
         return anew, f"{damaged} (set aside as {aside.name}; devices that may log in: {kept} carried over)"
     return opened, ""
 

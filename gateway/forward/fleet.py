@@ -153,8 +153,9 @@ class Fleet:
             raise ConfigError(str(error)) from error
         async with self._changing:
             member, places = self._known(name), self._log.places
-            if not sure:
-                return await places.plan(name, point)
+            plan = await places.plan(name, point)
+            if not sure or plan.to == plan.cursor:
+                return plan
             await member.stop()
             try:
                 move = await places.move(name, point)

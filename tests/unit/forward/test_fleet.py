@@ -12,11 +12,12 @@ import pytest
 
 from gateway.clock import Anchor
 from gateway.errors import ConfigError, LogError, Unreachable
+from gateway.eventlog.state import path_of as state_path_of
 from gateway.forward import fleet as fleets
 from gateway.forward import member as members
 from gateway.forward.fleet import Fleet
 from gateway.forward.forwarding import Forwarding
-from tests.unit.eventlog.logs import HandClock, fill, opened, put, until
+from tests.unit.eventlog.logs import HandClock, execute, fill, opened, put, until
 from tests.unit.forward.forward_fakes import ScriptedUpstream, make_config
 
 if TYPE_CHECKING:
@@ -237,6 +238,17 @@ async def test_a_paused_upstream_waits_over_a_restart_and_misses_nothing(tmp_pat
         assert site.opened("a") == 1
     async with opened(tmp_path, []) as log:
         assert log.places.paused == {}
+
+
+async def test_a_pause_outlives_damage_to_the_state(tmp_path: Path) -> None:
+    async with opened(tmp_path, []) as log, running(log, "a") as site:
+        await fill(log, 1, b"x")
+        await site.fleet.pause("a")
+    execute(state_path_of(tmp_path), "UPDATE meta SET value = 'many' WHERE key = 'high_water'")
+    async with opened(tmp_path, []) as log, running(log, "a") as site:
+        assert (tmp_path / "damaged").is_dir()
+        await until(lambda: site.line("a")["state"] == "paused")
+        assert site.opened("a") == 0
 
 
 async def test_a_pause_that_the_disk_refuses_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
