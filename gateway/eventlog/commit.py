@@ -29,6 +29,8 @@ EVENT_OVERHEAD_BYTES = 60
 """What a row costs on disk beside its topic, properties and payload, about."""
 MEMORY_PER_EVENT_BYTES = 400
 """What an event costs in memory beside its topic, properties and payload, about."""
+MEMORY_PER_NUMBER_BYTES = 200
+"""What it costs to remember the number of a message until it is followed, also of one that is not stored, about."""
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +134,7 @@ class GroupCommit:
     def note_number(self, numbered: Numbered) -> None:
         """Have the device's own number of the message taken in last followed when it is on disk."""
         self._batch.numbered.append(numbered)
+        self._pending_bytes += MEMORY_PER_NUMBER_BYTES
         if not self._handing_over:
             self._schedule()
 
@@ -218,6 +221,7 @@ class GroupCommit:
         else:
             self.report("")
             self._hand_over()  # the disk works on the next batch while this one is acknowledged
+            self._pending_bytes -= MEMORY_PER_NUMBER_BYTES * len(batch.numbered)
             if batch.events:
                 self._pending_bytes -= batch.bytes_
                 self._pending_bytes -= (MEMORY_PER_EVENT_BYTES - EVENT_OVERHEAD_BYTES) * len(batch.events)

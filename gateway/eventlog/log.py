@@ -71,8 +71,7 @@ class EventLog:
         """
         lock.prepare(data_dir)
         self.data_dir, self._folder = data_dir, data_dir / "log"
-        self._config = config
-        self._clock = clock
+        self._config, self._clock = config, clock
         self._lock = lock.DataDirLock(data_dir)
         try:
             self._recover(upstreams)
@@ -102,8 +101,7 @@ class EventLog:
 
     def _recover(self, upstreams: Collection[str]) -> None:
         found = recovery.open_log(self.data_dir, self._config, self._clock)
-        self._state, self._writer = found.state, found.writer
-        self.log_id = found.log_id
+        self._state, self._writer, self.log_id = found.state, found.writer, found.log_id
         self.devices = Devices(self._state, self._write)
         """Who may log in."""
         self.head = found.head
@@ -370,6 +368,7 @@ class EventLog:
             receiver.committed(receipt)
         self.sequences.note(batch.numbered)
         if not batch.events:
+            self._upkeep.tell_of_room()  # also what is not stored may have been all there was room for
             return
         self.quarantined.note(batch)
         for event in batch.events:

@@ -181,8 +181,12 @@ class Upkeep:
         elif self._intake.full and not is_full:
             self._intake.full = ""
             logger.info("the log has room again")
-            for tell in self.on_room:
-                tell()
+            self.tell_of_room()
+
+    def tell_of_room(self) -> None:
+        """Have whoever waits for room look whether there is some."""
+        for tell in self.on_room:
+            tell()
 
     async def _try_flush(self) -> bool:
         try:

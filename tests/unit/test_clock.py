@@ -8,10 +8,11 @@ from pathlib import Path
 import gateway
 
 ROOT = Path(gateway.__file__).parent
-READS = re.compile(r"\btime\.time\b|\btime_ns\(|datetime\.(now|utcnow|today)|\b(gm|local)time\(|CLOCK_REALTIME")
+READS = re.compile(r"\btime\.time\b|\btime_ns\(|datetime\.(now|utcnow|today)|\b(gm|local)time\(\)|CLOCK_REALTIME")
 ASKS = re.compile(r"\.wall_ns\(")
-MAY_READ = {"clock.py", "eventlog/damage.py", "broker/registry.py"}
-"""The clock itself, the names of files that are set aside, and since when a device has its login, for people."""
+MAY_READ = {"clock.py", "eventlog/damage.py", "broker/registry.py", "cli/upstreams.py"}
+"""The clock itself, the names of files that are set aside, and since when a device has its login or an upstream is
+paused, for people."""
 MAY_ASK = {"ingest/ingest.py", "health/clocksync.py", "health/expiry.py"}
 """The stamp of an event, the watch over the clock, and until when certificates are valid.
 In `eventlog/` and `cli/` it stamps what people read."""

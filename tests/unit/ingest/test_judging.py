@@ -13,16 +13,16 @@ from gateway.eventlog.reader import SegmentReader
 from gateway.ingest.ingest import Ingest
 from gateway.ingest.originals import with_original
 from tests.unit.contracts.contracts_of import contracts_of
-from tests.unit.eventlog.logs import Device, HandClock, newest, opened, power_cut, read_all
+from tests.unit.eventlog.logs import Device, HandClock, commit_held_back, newest, opened, power_cut, read_all
 from tests.unit.ingest.stand_in import SaidByPayload, numbered, violating
 
 LIMITS = '[temperature]\ntopic = "site/{device}/temperature"\nfields = { celsius = { type = "number", max = 85 } }\n'
 
 
 @asynccontextmanager
-async def site(data_dir, contracts=None):
+async def site(data_dir, contracts=None, **limits):
     clock = HandClock()
-    async with opened(data_dir, clock=clock, recent_bytes_max=0) as log:
+    async with opened(data_dir, clock=clock, recent_bytes_max=0, **limits) as log:
         ingest = Ingest(log, clock, SaidByPayload() if contracts is None else contracts)
         ingest.catch_up()
         yield log, ingest
@@ -98,6 +98,24 @@ async def test_a_rejected_message_of_qos_2_is_booked_once_however_often_it_is_se
         assert await ledger(log) == [("rejected", "c: max", 1)]
     async with site(tmp_path) as (log, _):
         assert log.inbound == {}
+
+
+async def test_rejected_messages_count_as_what_waits_for_the_disk(tmp_path):
+    class Waiting:
+        relieved = 0
+
+        def relieve(self):
+            self.relieved += 1
+
+    async with site(tmp_path, pending_bytes_max=10_000) as (log, ingest):
+        device = Waiting()
+        with commit_held_back(newest(tmp_path)):
+            for _ in range(100):
+                take(ingest, violating(policy="reject"))
+            assert ingest.congested
+            ingest.wait_for_room(device)
+        await log.intake.settled()
+        assert (ingest.congested, device.relieved, log.intake._pending_bytes) == (False, 1, 0)
 
 
 async def test_contracts_are_replaced_while_messages_come(tmp_path):
