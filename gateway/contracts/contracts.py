@@ -115,9 +115,9 @@ class Contracts:
         return bool(self.all) or self._without_contract != "allow"
 
     @property
-    def stamps(self) -> bool:
-        """Whether any contract names a field with the device's own number or time."""
-        return any(contract.stamper is not None for contract in self.all)
+    def stamped(self) -> frozenset[str]:
+        """Names of the contracts that name a field with the device's own number or time."""
+        return frozenset(contract.name for contract in self.all if contract.stamper is not None)
 
     def judge(self, topic: str, payload: bytes) -> Violation | Stamp | None:
         """What is to be said about a message to the valid `topic`; None: it is accepted, and there is nothing to say.

@@ -16,7 +16,7 @@ from gateway.eventlog.losses import DEVICE_GAP, DEVICE_REPEAT, DEVICE_RESTART
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gateway.eventlog.batch import Numbered
     from gateway.eventlog.ledger import Ledger
@@ -106,6 +106,12 @@ class Sequences:
                 continue
             lasts[key] = changed[key] = Last(number, 0)
             lasts.move_to_end(key)
+
+    def keep_only(self, contracts: Collection[str]) -> None:
+        """Forget what is known by contracts that are not in force: nobody follows the numbers meanwhile."""
+        for key in [key for key in self._last if key[0] not in contracts]:
+            del self._last[key]
+            self._changed[key] = None
 
     def take(self, head: int) -> Counts:
         """What has changed; it counts as stored as of `head` from now on."""

@@ -73,6 +73,7 @@ class Ingest:
         if config is not None:
             log.sequences.devices_max = config.devices_max
             self._repeats.limit(config.repeats_messages_max, config.repeats_bytes_max)
+        log.sequences.keep_only(contracts.stamped)
         self.append = Judging(log, contracts, self._repeats).append if contracts else log.intake.append
 
     def catch_up(self) -> None:
@@ -82,13 +83,13 @@ class Ingest:
         and as were not counted before the last stop, but not more than `TAIL_EVENTS_MAX`.
         """
         log, judge = self._log, self.contracts.judge
-        if not self.contracts.stamps:
+        if not self.contracts.stamped:
             return
         counted = log.sequences.seq
         after_seq = min(counted, log.head - self._repeats.messages_max)
         for event in log.tail(max(0, after_seq, log.head - TAIL_EVENTS_MAX)):
             said = judge(event.topic, event.payload)
-            number = number_of(said)
+            number = number_of(said, event.client_id)
             if number is not None and event.seq > counted and not is_release(event.properties):
                 log.sequences.note([(event.seq, *number)])
             if isinstance(said, Stamp) and event.qos == 1:

@@ -55,32 +55,35 @@ class Judging:
             return self._take(received_ns, mono_ns, client_id, topic, qos, retain, payload, origin, properties)
         if isinstance(said, Violation):
             if said.policy == "reject":
-                return self._reject(said)
+                return self._reject(said, client_id)
             verdict = FLAGGED if said.policy == "flag" else QUARANTINED
             seq = self._take(received_ns, mono_ns, client_id, topic, qos, retain, payload, origin, properties, verdict)
-            self._note(seq, verdict, said)
+            self._note(seq, verdict, said, client_id)
             return seq
         seq = self._take(received_ns, mono_ns, client_id, topic, qos, retain, payload, origin, properties)
         if said.sequence is not None:
-            self._intake.note_number((seq, said.contract, said.device, said.sequence))
+            self._intake.note_number((seq, said.contract, said.device or client_id, said.sequence))
         if qos == 1:
             self._repeats.add(client_id, topic, payload)
         return seq
 
-    def _note(self, seq: int, verdict: int, said: Violation) -> None:
+    def _note(self, seq: int, verdict: int, said: Violation, client_id: str) -> None:
         contract, version, device, field, rule, value, _ = said
         self._intake.note_violation(Violated(seq, verdict, contract, version, device, field, rule, value))
-        self._intake.note_number((seq, contract, device, None))
+        self._intake.note_number((seq, contract, device or client_id, None))
 
-    def _reject(self, said: Violation) -> int:
+    def _reject(self, said: Violation, client_id: str) -> int:
         seq = self._intake.last_seq
         self._ledger.reject(said.contract, said.rule, seq)
-        self._intake.note_number((seq, said.contract, said.device, None))
+        self._intake.note_number((seq, said.contract, said.device or client_id, None))
         return REJECTED
 
 
-def number_of(said: Violation | Stamp | None) -> tuple[str, str, int | None] | None:
-    """Contract, device and the device's own number, of a stored message; None: there is nothing to be counted."""
+def number_of(said: Violation | Stamp | None, client_id: str) -> tuple[str, str, int | None] | None:
+    """Contract, device and the device's own number, of a stored message; None: there is nothing to be counted.
+
+    The device is the client if the contract names no other.
+    """
     if said is None or (isinstance(said, Stamp) and said.sequence is None):
         return None
-    return said.contract, said.device, said.sequence if isinstance(said, Stamp) else None
+    return said.contract, said.device or client_id, said.sequence if isinstance(said, Stamp) else None

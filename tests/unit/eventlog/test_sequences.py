@@ -69,6 +69,15 @@ def test_of_too_many_devices_those_silent_for_longest_are_forgotten():
     assert [row[:2] for row in ledger.rows] == [("device_repeat", "c: a"), ("device_gap", "c: a")]
 
 
+def test_what_is_known_by_a_contract_that_is_not_in_force_is_forgotten():
+    ledger = Rows()
+    counted = Sequences({("old", "d"): Last(5, 0), ("c", "d"): Last(5, 0)}, 0, ledger)
+    counted.keep_only({"c"})
+    counted.note([(1, "old", "d", 50), (1, "c", "d", 6)])
+    assert ledger.rows == []
+    assert Sequences({("old", "d"): Last(5, 0)}, 0, ledger).take(1).rows == {}
+
+
 def test_what_could_not_be_stored_is_stored_next_time():
     counted = Sequences({}, 3, Rows())
     counted.note([(4, "c", "a", 1), (4, "c", "b", 1)])

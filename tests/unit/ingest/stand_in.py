@@ -14,7 +14,7 @@ class SaidByPayload:
     is no JSON object has no contract.
     """
 
-    stamps = True
+    stamped = frozenset("c")
 
     def __bool__(self):
         return True

@@ -142,6 +142,14 @@ async def test_missing_and_repeated_numbers_are_booked_by_contract_and_device(tm
         assert await ledger(log) == [("device_gap", "c: d", 2), ("device_repeat", "c: d", 1)]
 
 
+async def test_where_the_contract_names_no_device_the_client_is_it(tmp_path):
+    async with site(tmp_path) as (log, ingest):
+        for client_id, number in (("a", 5), ("b", 9), ("a", 7), ("b", 10)):
+            take(ingest, numbered(number, ""), client_id=client_id)
+        await log.intake.settled()
+        assert await ledger(log) == [("device_gap", "c: a", 1)]
+
+
 async def test_messages_whose_number_could_not_be_read_are_not_missing(tmp_path):
     async with site(tmp_path) as (log, ingest):
         for payload in (numbered(5), violating(), violating(policy="reject"), violating(policy="flag"), numbered(9)):
