@@ -6,6 +6,7 @@ second allows goes alone, and what comes next waits for it.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ class Meter:
 
     def __init__(self, config: UpstreamConfig, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
+        self.turn = asyncio.Lock()
+        """Held while a connection waits: they take turns, or an alarm would wait as long as a backlog is faster."""
         rates = config.rate_events_max, config.rate_bytes_max
         self._events, self._bytes = (Pace(rate, rate * BURST_S, now_s()) if rate else None for rate in rates)
         self.events_max = int(min(config.batch_events_max, _most(rates[0])))

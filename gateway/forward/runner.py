@@ -221,8 +221,9 @@ class Forwarder:
     async def _send(self) -> None:
         """Hand over what waits as soon as the rate allows it, unless it is too old by then."""
         meter, window = self._meter, self._window
-        while wait_s := meter.wait_s():
-            await self._idle(asyncio.sleep(wait_s))
+        async with meter.turn:
+            while wait_s := meter.wait_s():
+                await self._idle(asyncio.sleep(wait_s))
         if self._is_too_old is not None:
             window.expire(self._config.batch_events_max, self._is_too_old)
             if not window.waiting():

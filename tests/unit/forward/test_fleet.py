@@ -340,6 +340,19 @@ async def test_what_was_sent_ahead_of_the_cursor_is_sent_again_if_it_is_moved_ba
         assert (book.received, book.forwarded, book.dropped) == (4, 4, 0)
 
 
+async def test_connections_to_a_metered_upstream_take_turns(tmp_path: Path) -> None:
+    async with opened(tmp_path, []) as log, running(log) as site:
+        for _ in range(400):
+            put(log, topic="value")
+        await log.intake.settled()
+        await site.fleet.configure(configs("a", priorities=["alarm"], rate_events_max=40))
+        await until(lambda: site.taken("a"))
+        alarm = put(log, topic="alarm")
+        await until(lambda: alarm in site.taken("a"))
+        assert len(site.taken("a")) < 300
+        await site.fleet.configure({})
+
+
 async def test_a_backlog_beside_live_events_can_be_skipped(tmp_path: Path) -> None:
     async with opened(tmp_path, []) as log, running(log) as site:
         site.away = {"-backlog"}
