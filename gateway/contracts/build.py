@@ -105,8 +105,6 @@ def _shape_of(name: str, config: ContractConfig) -> Shape:
 
 def _shape_of_fields(fields: Mapping[str, FieldConfig], extra: str) -> Shape:
     schema: Any = model_of(fields, extra).__pydantic_core_schema__
-    if schema["type"] != "model":
-        return PydanticShape(SchemaValidator(schema), schema_of(fields, extra))
     # What is within the schema of a model judges its fields without making an instance, which takes a third longer.
     judge = SchemaValidator(schema["schema"], schema["config"])
     flat = all(field.type in _FLAT for field in fields.values())

@@ -131,6 +131,11 @@ def schema_of(fields: Mapping[str, FieldConfig], extra: str) -> dict[str, Any]:
     return schema
 
 
+_AS_STRINGS = {
+    "time": {"type": "string", "format": "date-time"},
+    "bytes": {"type": "string", "contentEncoding": "base64"},
+}
+"""What JSON has no type for."""
 _KEYWORDS = {
     "min": "minimum",
     "max": "maximum",
@@ -150,14 +155,12 @@ _KEYWORDS = {
 def value_schema_of(field: FieldConfig) -> dict[str, Any]:
     """JSON Schema (2020-12) of a value."""
     schema: dict[str, Any] = schema_of(field.fields or {}, field.extra) if field.type == "object" else {}
-    if field.type == "bytes":
-        return {"type": "string", "contentEncoding": "base64"} | _described(field)
-    if field.type == "time":
-        schema |= {"type": "string", "format": "date-time"}
+    if field.type in _AS_STRINGS:
+        schema |= _AS_STRINGS[field.type]
     elif field.type not in ("any", "object"):
         schema["type"] = field.type
     for key, keyword in _KEYWORDS.items():
-        if (value := getattr(field, key)) is not None:
+        if (value := getattr(field, key)) is not None and field.type != "bytes":  # of which base64 has more characters
             schema[keyword] = value
     if field.items is not None:
         schema["items"] = value_schema_of(field.items)

@@ -171,3 +171,30 @@ def test_a_schema_that_cannot_be_used_is_told(tmp_path: Path, text: str | None, 
     assert str(wrong.value).startswith("contracts.weather.schema_file: ")
     assert told in str(wrong.value)
     assert wrong.value.hint
+
+
+MEASURED = """
+[c]
+topic = "c"
+codec = "cbor"
+[c.fields]
+b = { type = "bytes", nullable = true, length_max = 4 }
+t = { type = "time", description = "UTC" }
+"""
+
+
+def test_what_json_has_no_type_for_is_told_as_text() -> None:
+    contract = contracts_of(MEASURED).all[0]
+    assert contract.json_schema()["properties"] == {
+        "b": {"type": ["string", "null"], "contentEncoding": "base64"},
+        "t": {"type": "string", "format": "date-time", "description": "UTC"},
+    }
+    time = "2026-11-23T15:00:00Z"
+    for payload, reason in (
+        ({"b": b"1234", "t": time}, None),
+        ({"b": None, "t": time}, None),
+        ({"b": b"12345", "t": time}, ("b", "length_max", '"3132333435"')),
+        ({"b": "1234", "t": time}, ("b", "type", '"1234"')),
+        ({"b": None, "t": "today"}, ("t", "type", '"today"')),
+    ):
+        assert contract.examine(cbor2.dumps(payload)) == reason
