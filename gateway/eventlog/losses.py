@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.eventlog import schema
@@ -66,7 +67,7 @@ _SAME = """
 """Rows that belong to the books as they are now: none from before they began anew."""
 _OLDEST_OF_DEVICES = """
     SELECT id, at_ns, first_seq, last_seq, events, until_ns FROM losses
-    WHERE cause = ? AND detail != ? ORDER BY id LIMIT 1"""
+    WHERE cause = ? AND detail != ? ORDER BY id LIMIT ?"""
 _CONTINUE = "UPDATE losses SET first_seq = ?, last_seq = ?, events = ?, until_ns = ? WHERE id = ?"
 
 
@@ -217,6 +218,7 @@ def merged(old: Loss, new: Loss) -> Loss:
 
 def book(db: sqlite3.Connection, rows: Iterable[Loss]) -> None:
     """Note what was dropped, refused or moved over, within the caller's transaction."""
+    of_devices = set()
     for row in rows:
         same = db.execute(_SAME + " ORDER BY id DESC LIMIT 1", _key(row)).fetchone()
         if same is not None and 0 <= row.at_ns - same[1] < _PERIOD_NS and row.cause != REWOUND:
@@ -224,6 +226,9 @@ def book(db: sqlite3.Connection, rows: Iterable[Loss]) -> None:
         else:
             db.execute(_INSERT, row)
             _bound(db, row)
+            of_devices.add(row.cause)
+    for cause in of_devices.intersection(_OF_DEVICES):  # once, as a whole fleet may have come back at the same time
+        _bound_devices(db, cause)
 
 
 def _continue(db: sqlite3.Connection, old: tuple[int, int, int, int, int], row: Loss) -> None:
@@ -233,22 +238,22 @@ def _continue(db: sqlite3.Connection, old: tuple[int, int, int, int, int], row: 
 
 
 def _bound_devices(db: sqlite3.Connection, cause: str) -> None:
-    (count,) = db.execute("SELECT count(*) FROM losses WHERE cause = ?", (cause,)).fetchone()
-    if count <= _ROWS_OF_DEVICES_MAX:
+    (count,) = db.execute("SELECT count(*) FROM losses WHERE cause = ? AND detail != ?", (cause, _OTHERS)).fetchone()
+    oldest = db.execute(_OLDEST_OF_DEVICES, (cause, _OTHERS, max(0, count - _ROWS_OF_DEVICES_MAX))).fetchall()
+    if not oldest:
         return
-    oldest = db.execute(_OLDEST_OF_DEVICES, (cause, _OTHERS)).fetchone()
+    rows = [Loss(at_ns, None, *numbers, cause, _OTHERS, until_ns) for _, at_ns, *numbers, until_ns in oldest]
+    gone = [(number,) for number, *_ in oldest]
     others = db.execute(_SAME, {"upstream": None, "cause": cause, "detail": _OTHERS}).fetchone()
-    number, at_ns, first, last, events, until_ns = oldest
     if others is None:
-        db.execute("UPDATE losses SET detail = ? WHERE id = ?", (_OTHERS, number))
-        return
-    _continue(db, others, Loss(at_ns, None, first, last, events, cause, _OTHERS, until_ns))
-    db.execute("DELETE FROM losses WHERE id = ?", (number,))
+        db.execute("UPDATE losses SET detail = ? WHERE id = ?", (_OTHERS, *gone.pop(0)))
+        others, _ = oldest[0][:5], rows.pop(0)
+    if rows:
+        _continue(db, others, reduce(merged, rows))
+    db.executemany("DELETE FROM losses WHERE id = ?", gone)
 
 
 def _bound(db: sqlite3.Connection, row: Loss) -> None:
-    if row.cause in _OF_DEVICES:
-        _bound_devices(db, row.cause)
     oldest = db.execute(_SAME + f" ORDER BY id LIMIT {_ROWS_MAX + 1}", _key(row)).fetchall()
     if len(oldest) > _ROWS_MAX:
         number, at_ns, first, last, events = oldest[1]

@@ -106,12 +106,15 @@ async def test_counts_are_stored_with_the_cursors_and_a_row_that_a_bit_has_chang
         assert log._state.sequences() == ({("c", "a"): Last(7, 0)}, 1)
 
 
-async def test_rows_of_devices_are_bounded(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at_once", [1, 5, 12])
+async def test_rows_of_devices_are_bounded(tmp_path, monkeypatch, at_once):
     monkeypatch.setattr(losses, "_ROWS_OF_DEVICES_MAX", 5)
     async with opened(tmp_path) as log:
         for number in range(12):
             log.ledger.note(losses.DEVICE_GAP, f"c: {number}", 1, 2**40)
-            await log.flush()
+            if (number + 1) % at_once == 0:
+                await log.flush()
+        await log.flush()
         rows = log._state.losses()
     assert [row.detail for row in rows] == ["several devices", *[f"c: {number}" for number in range(7, 12)]]
     assert sum(row.events for row in rows) == 12 * losses.EVENTS_MAX
