@@ -13,8 +13,12 @@ ASKS = re.compile(r"\.wall_ns\(")
 MAY_READ = {"clock.py", "eventlog/damage.py", "broker/registry.py", "cli/upstreams.py"}
 """The clock itself, the names of files that are set aside, and since when a device has its login or an upstream is
 paused, for people."""
-MAY_ASK = {"ingest/ingest.py", "health/clocksync.py", "health/expiry.py"}
-"""The stamp of an event, the watch over the clock, and until when certificates are valid.
+MAY_ASK = {
+    *("ingest/ingest.py", "health/clocksync.py", "health/expiry.py"),
+    *("forward/fleet.py", "forward/replay.py"),
+}
+"""The stamp of an event, the watch over the clock, until when certificates are valid, what time of the day it is if the
+clock was set, and when a replay began and ended, for people.
 In `eventlog/` and `cli/` it stamps what people read."""
 
 
