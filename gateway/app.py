@@ -173,7 +173,8 @@ class Gateway:
 
     async def _take_over(self, wanted: Config) -> None:
         """Have every part take over what has changed; who cannot raises ConfigError before anything has."""
-        contracts = await asyncio.to_thread(contracts_of, wanted.contracts, wanted.ingest.without_contract)
+        limits = wanted.ingest
+        contracts = await asyncio.to_thread(contracts_of, wanted.contracts, limits.without_contract, limits.topics_max)
         await self._fleet.configure(wanted.upstreams)
         self._ingest.use(contracts, wanted.ingest)
         self._log.quarantined.limits = wanted.quarantine
