@@ -55,7 +55,6 @@ PAUSE = threading.Event()
 """Never set."""
 SLOW = "inflight_max = 4"
 """So that cursors move, and are flushed, many times."""
-FILE_BYTES_MAX = 32 * 1024
 """Room for the few pages of the state, and not for a new segment."""
 
 
@@ -222,7 +221,8 @@ def test_cursors_advance_where_no_new_segment_can_be_written(
         device.send()
     wait_all_acknowledged(fleet)
     soft, hard = resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, hard))
+    state_bytes = (gateway.data_dir / "state.db").stat().st_size  # it can be written in place; no segment fits
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (state_bytes, hard))
     publish_until_refused(gateway, fleet)
     cloud.open.set()
     wait_for(lambda: gateway.upstream()["pending"] == 0, 60, "everything that is stored forwarded")
