@@ -29,6 +29,7 @@ from gateway.cli.options import (
 from gateway.errors import ConfigError
 from gateway.eventlog.history import History
 from gateway.eventlog.replays import described
+from gateway.forward.selection import Selection
 
 if TYPE_CHECKING:
     from gateway.config.model import Config
@@ -75,7 +76,7 @@ def replay(
     _check_usage(upstream, to_file, rate, speed, dry_run=dry_run, quarantined=quarantined)
     settings = read_config(config)
     if dry_run:
-        _print_extent(settings, wanted, as_json=as_json)
+        _print_extent(settings, wanted, upstream, as_json=as_json)
     elif to_file is not None:
         export(settings.gateway.data_dir, wanted, to_file, reader_of(settings))
     else:
@@ -162,13 +163,16 @@ def _asked(wanted: Wanted, *, from_the_oldest: bool) -> dict[str, Any]:
     return asked
 
 
-def _print_extent(settings: Config, wanted: Wanted, *, as_json: bool) -> None:
+def _print_extent(settings: Config, wanted: Wanted, upstream: str | None, *, as_json: bool) -> None:
     """How many events and bytes a replay would be of, and from when to when."""
+    selected = _selection(settings, upstream)
     events = bytes_ = 0
     firsts: list[tuple[int, int]] = []
     last = (0, 0)
     with History(settings.gateway.data_dir) as history:
         for event in history.wanted(wanted, reader_of(settings)):
+            if selected is not None and not selected.of((event,)):
+                continue
             events += 1
             bytes_ += len(event.topic) + len(event.payload)
             last = event.seq, history.boots.of(event)[0]
@@ -185,6 +189,16 @@ def _print_extent(settings: Config, wanted: Wanted, *, as_json: bool) -> None:
     if firsts:
         typer.echo(f"from event {found['first_seq']}, {found['first_time']}")
         typer.echo(f"to event {found['last_seq']}, {found['last_time']}")
+
+
+def _selection(settings: Config, upstream: str | None) -> Selection | None:
+    """What an upstream is meant to have; None: no upstream is asked about."""
+    if upstream is None:
+        return None
+    if upstream not in settings.upstreams:
+        known = ", ".join(settings.upstreams) or "none"
+        raise ConfigError(f"there is no upstream {upstream!r}", f"Configured are: {known}.")
+    return Selection(upstream, settings.upstreams[upstream].topics)
 
 
 def _ask(settings: Config, **request: object) -> Any:

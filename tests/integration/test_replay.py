@@ -191,6 +191,16 @@ def test_a_dry_run_tells_how_much_it_would_be(cli: Cli, stopped: GatewayProcess)
     assert "0 event(s)" in cli("replay", "--dry-run", "--device", "x", "--config", stopped.config_path).out
 
 
+def test_a_dry_run_to_an_upstream_leaves_out_what_that_does_not_want(
+    cli: Cli, gateway_at: Callable[..., GatewayProcess]
+) -> None:
+    gateway = gateway_at(upstream_port=1, upstream_options='topics = ["plant/#"]').start()
+    publish(gateway)
+    assert gateway.command_json("replay", "-u", "cloud", "--dry-run", "--device", "one")["events"] == 2
+    assert gateway.command_json("replay", "-u", "cloud", "--dry-run", "--device", "two")["events"] == 1
+    assert "there is no upstream" in cli("replay", "-u", "x", "--dry-run", "--config", gateway.config_path).err
+
+
 def test_a_file_of_json_lines_is_what_events_prints(cli: Cli, stopped: GatewayProcess, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     done = cli("replay", "--to-file", path, "--from", "3", "--config", stopped.config_path)
