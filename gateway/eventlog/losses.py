@@ -242,7 +242,10 @@ def _bound_devices(db: sqlite3.Connection, cause: str) -> None:
     oldest = db.execute(_OLDEST_OF_DEVICES, (cause, _OTHERS, max(0, count - _ROWS_OF_DEVICES_MAX))).fetchall()
     if not oldest:
         return
-    rows = [Loss(at_ns, None, *numbers, cause, _OTHERS, until_ns) for _, at_ns, *numbers, until_ns in oldest]
+    rows = [
+        Loss(at_ns, None, first, last, events, cause, _OTHERS, until_ns)
+        for _, at_ns, first, last, events, until_ns in oldest
+    ]
     gone = [(number,) for number, *_ in oldest]
     others = db.execute(_SAME, {"upstream": None, "cause": cause, "detail": _OTHERS}).fetchone()
     if others is None:
