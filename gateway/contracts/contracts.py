@@ -60,16 +60,19 @@ class Contract:
         """What a payload is, once it is decoded, as JSON Schema."""
         return self.shape.json_schema()
 
-    def examine(self, payload: bytes) -> Reason | tuple[int | None, int | None] | None:
+    def examine(
+        self, payload: bytes, refusal: Exception | None = None
+    ) -> Reason | tuple[int | None, int | None] | None:
         """What is wrong with a payload; what it says of number and time if it fulfils this contract, None if nothing.
 
-        Slower than to try `decode` and `fulfil`, which refuse some payloads that are right.
+        Slower than to try `decode` and `fulfil`, which refuse some payloads that are right; `refusal` is what they have
+        raised, if they were called.
         """
         try:
             value = self.decode(payload)
         except REFUSALS:
             return Reason("", "codec", plain(payload[: 2 * VALUE_CHARACTERS_MAX].decode(errors="backslashreplace")))
-        reason = self.shape.reason(value)
+        reason = self.shape.reason(value, refusal)
         if reason is not None:
             return reason
         if self.stamper is None:
@@ -126,6 +129,7 @@ class Contracts:
         is told.
         """
         bound = self._bound.get(topic) or self._bind(topic)
+        refusal: Exception | None = None
         for contract in bound.contracts:
             try:
                 at_once = contract.at_once
@@ -139,12 +143,13 @@ class Contracts:
                 if stamper is None:
                     return None
                 sequence, time_ns = stamper.read(value)
-            except REFUSALS:
+            except REFUSALS as error:
+                refusal = error
                 continue
             if sequence is None and time_ns is None:
                 return None
             return Stamp(contract.name, bound.device, sequence, time_ns)
-        return self._explain(bound, topic, payload)
+        return self._explain(bound, topic, payload, refusal if len(bound.contracts) == 1 else None)
 
     def stamp(self, topic: str, payload: bytes) -> Stamp | None:
         """What an accepted message says of its time and number; None if its contract names no field for them."""
@@ -155,7 +160,9 @@ class Contracts:
         """What judges messages to the valid `topic`, newest first."""
         return self._look_up(topic).contracts
 
-    def _explain(self, bound: _Bound, topic: str, payload: bytes) -> Violation | Stamp | None:
+    def _explain(
+        self, bound: _Bound, topic: str, payload: bytes, refusal: Exception | None
+    ) -> Violation | Stamp | None:
         """The verdict on a payload that no contract accepted at first sight."""
         if not bound.contracts:
             if self._without_contract == "allow":
@@ -164,7 +171,7 @@ class Contracts:
             return Violation("", "", "", "", "contract", plain(topic), policy)
         first: Violation | None = None
         for contract in bound.contracts:
-            found = contract.examine(payload)
+            found = contract.examine(payload, refusal)
             if found is None:
                 return None
             if not isinstance(found, Reason):

@@ -94,7 +94,7 @@ class ModelShape:
         except Exception as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
-    def reason(self, value: Any) -> Reason | None:
+    def reason(self, value: Any, refusal: Exception | None = None) -> Reason | None:  # noqa: ARG002 - another way
         """See `Shape`."""
         try:
             self._adapter.validator.validate_json(to_json(integral(value)), strict=True)

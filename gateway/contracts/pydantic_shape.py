@@ -58,7 +58,10 @@ def integral(value: Any) -> Any:
 
 def first_reason(error: ValidationError) -> Reason:
     """What pydantic found first."""
-    details = error.errors(include_url=False, include_context=False)[0]
+    return _reason_of(error.errors(include_url=False, include_context=False)[0])
+
+
+def _reason_of(details: ErrorDetails) -> Reason:
     rule = rule_of(details)
     value = "" if rule == "required" else told(details["input"])
     return Reason(way(details["loc"]), rule, value)
@@ -73,8 +76,12 @@ class PydanticShape:
         self.at_once: AtOnce | None = cast("AtOnce", validator.validate_json) if at_once else None
         self.fulfil: Callable[[Any], object] = validator.validate_python
 
-    def reason(self, value: Any) -> Reason | None:
+    def reason(self, value: Any, refusal: Exception | None = None) -> Reason | None:
         """See `Shape`."""
+        if isinstance(refusal, ValidationError):
+            errors = refusal.errors(include_url=False, include_context=False)
+            if not any(each["type"].startswith("int_") for each in errors):  # which a number without a fraction may be
+                return _reason_of(errors[0])
         try:
             self.fulfil(integral(value))
         except ValidationError as error:

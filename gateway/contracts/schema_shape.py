@@ -74,7 +74,7 @@ class SchemaShape:
             raise ValueError(f"{f'at {place}: ' if place else ''}{error.message}") from error
         self.fulfil: Callable[[Any], object] = self._validator.validate
 
-    def reason(self, value: Any) -> Reason | None:
+    def reason(self, value: Any, refusal: Exception | None = None) -> Reason | None:  # noqa: ARG002 - another way
         """See `Shape`."""
         try:
             self._validator.validate(_in_json(value))

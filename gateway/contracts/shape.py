@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from gateway.contracts.verdict import VALUE_CHARACTERS_MAX
@@ -37,8 +38,11 @@ class Shape(Protocol):
         """
         ...
 
-    def reason(self, value: Any) -> Reason | None:
-        """What is wrong with a value; None if it is right. Never raises."""
+    def reason(self, value: Any, refusal: Exception | None = None) -> Reason | None:
+        """What is wrong with a value; None if it is right. Never raises.
+
+        `refusal` is what `fulfil` or `at_once` has raised for it, if that was called: it may tell already.
+        """
         ...
 
     def json_schema(self) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def found_at(value: Any, parts: Sequence[str | int]) -> Any:
 def told(value: object) -> str:
     """A value as JSON, cut to what is kept of it."""
     try:
-        text = _in_json(value)
+        text = repr(value) if type(value) is int or (type(value) is float and isfinite(value)) else _in_json(value)
     except (ValueError, RecursionError):
         text = f"a {type(value).__name__}"
     return plain(text)
@@ -86,4 +90,3 @@ def _told_otherwise(value: object) -> str:
 
 
 _in_json = json.JSONEncoder(ensure_ascii=False, default=_told_otherwise).encode
-"""Made once: it is most of the cost of telling a violation."""
