@@ -29,6 +29,8 @@ TAIL_EVENTS_MAX = 20_000
 """So many events are looked through at start at the most, and so far what is stored may be behind."""
 _SMALL = 10
 """A count begins anew at 0 or 1, and the first messages after that may be lost."""
+_UNDER_WAY_MAX = 100
+"""So many messages of a device may wait for their acknowledgements, and come again."""
 
 
 ROWS = "SELECT contract, device, number, unread, crc FROM sequences"
@@ -112,6 +114,16 @@ class Sequences:
         for key in [key for key in self._last if key[0] not in contracts]:
             del self._last[key]
             self._changed[key] = None
+
+    def is_anew(self, contract: str, device: str, number: int) -> bool:
+        """Whether a message with a number that was there before is of a count that began anew since, not that one again.
+
+        It is if the count is not as far yet, or so far that the device has had all acknowledgements of its first ones.
+        """
+        last = self._last.get((contract, device))
+        if last is None:
+            return False
+        return number > last.number or (number <= _SMALL and last.number - number > _UNDER_WAY_MAX)
 
     def take(self, head: int) -> Counts:
         """What has changed; it counts as stored as of `head` from now on."""

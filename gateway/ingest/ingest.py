@@ -93,14 +93,22 @@ class Ingest:
             if number is not None and event.seq > counted and not is_release(event.properties):
                 log.sequences.note([(event.seq, *number)])
             if isinstance(said, Stamp) and event.qos == 1:
-                self._repeats.add(event.client_id, event.topic, event.payload)
+                self._repeats.add(event.client_id, event.topic, event.payload, event.seq)
 
     def is_stored(self, client_id: str, topic: str, payload: bytes) -> bool:
         """Whether a QoS 1 message that is marked as a repeat was taken in before; a receipt is due all the same.
 
         Known of messages only whose contract names a field with the device's number or time (see `Repeats`).
         """
+        seq = self._repeats.seq_of(client_id, topic, payload)
+        if seq is None or (seq <= self._log.head and self._is_of_another_count(client_id, topic, payload)):
+            return False
         return self._repeats.is_known(client_id, topic, payload)
+
+    def _is_of_another_count(self, client_id: str, topic: str, payload: bytes) -> bool:
+        """Whether this cannot be what was stored with the same bytes, because the device's count began anew since."""
+        number = number_of(self.contracts.judge(topic, payload), client_id)
+        return number is not None and number[2] is not None and self._log.sequences.is_anew(*number[:2], number[2])
 
     def describe(self) -> dict[str, object]:
         """What of `gateway status` is known here."""

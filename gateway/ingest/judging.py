@@ -64,7 +64,7 @@ class Judging:
         if said.sequence is not None:
             self._intake.note_number((seq, said.contract, said.device or client_id, said.sequence))
         if qos == 1:
-            self._repeats.add(client_id, topic, payload)
+            self._repeats.add(client_id, topic, payload, seq)
         return seq
 
     def _note(self, seq: int, verdict: int, said: Violation, client_id: str) -> None:

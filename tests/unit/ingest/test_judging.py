@@ -193,6 +193,22 @@ async def test_a_repeated_message_is_known_by_its_bytes_if_they_tell_its_number_
         assert ingest.describe() == {"repeats": 2}
 
 
+async def test_a_reading_after_a_restart_of_the_device_is_no_repeat_though_its_bytes_came_before(tmp_path):
+    async with site(tmp_path) as (log, ingest):
+        for number in range(200):
+            take(ingest, numbered(number))
+        assert ingest.is_stored("dev", "dev/t", numbered(3))  # the disk has none of them yet: it waits, and so may they
+        await log.intake.settled()
+        assert ingest.is_stored("dev", "dev/t", numbered(150))
+        assert not ingest.is_stored("dev", "dev/t", numbered(0))  # the first message of a device that began anew
+        take(ingest, numbered(0))
+        await log.intake.settled()
+        assert ingest.is_stored("dev", "dev/t", numbered(0))
+        assert not ingest.is_stored("dev", "dev/t", numbered(1))  # likewise its second one
+        assert not ingest.is_stored("dev", "dev/t", numbered(150))
+        assert ingest.describe() == {"repeats": 3}
+
+
 async def test_a_repeat_is_known_after_a_power_cut_too(tmp_path):
     async with site(tmp_path / "a") as (log, ingest):
         for number in range(10):
