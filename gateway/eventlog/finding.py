@@ -22,6 +22,7 @@ _STEP = 100_000
 _BYTES_MAX = 8 * 1024 * 1024
 _WANTED_MAX = 16
 """For so many askers a segment remembers which of its topics they want."""
+_HIGHEST = "SELECT max(seq) FROM events WHERE seq BETWEEN ? AND ?"
 _EXTENT = "SELECT count(*), max(seq) FROM events WHERE seq BETWEEN ? AND ?"
 _TOPICS = "SELECT id, name FROM topics WHERE id > ? ORDER BY id"
 _OF_TOPICS = "BETWEEN ? AND ? AND topic IN (SELECT value FROM json_each(?)) ORDER"
@@ -76,10 +77,12 @@ class Finder:
             sqlite3.Error: likewise, or the disk did not give it.
         """
         topics = json.dumps(self._ids_of(is_wanted))
-        while first_seq <= last_seq:
-            last = min(last_seq, first_seq + _STEP - 1)
+        # Behind a segment there may be a gap of any length, above which a log goes on that was restored.
+        end = self._db.execute(_HIGHEST, (first_seq, last_seq)).fetchone()[0] or 0
+        while first_seq <= end:
+            last = min(end, first_seq + _STEP - 1)
             if not may_have_gaps:
-                self._check(first_seq, last, last_seq)
+                self._check(first_seq, last, end)
             cursor = self._db.execute(self._find, (first_seq, last, topics, events_max))
             rows = _Counted(cursor)
             events = self._events(rows, first_seq, _BYTES_MAX)

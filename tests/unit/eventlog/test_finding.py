@@ -8,7 +8,7 @@ import pytest
 
 from gateway.eventlog import finding
 from gateway.eventlog.damage import Damaged
-from gateway.eventlog.reader import SALVAGED, LogReader
+from gateway.eventlog.reader import SALVAGED, UNSURE_FROM, LogReader
 from gateway.eventlog.segment import Segment, path_of
 from tests.unit.eventlog.logs import event, execute, opened, power_cut, put, seqs
 from tests.unit.eventlog.test_reader import store
@@ -63,6 +63,15 @@ def test_no_more_are_given_than_wanted_and_none_is_passed(reader, events_max):
 
 def test_nothing_is_found_beyond_the_end(reader):
     assert seqs(find_all(reader, last_seq=30)[0]) == [4, 8, 24, 28]
+
+
+def test_a_gap_behind_a_segment_is_stepped_over_at_once_however_long_it_is(tmp_path):
+    above = 10**13  # as far as a log may go on above a backup that it was restored from
+    store(tmp_path, 1, run(1, 10))
+    store(tmp_path, above, run(above, above + 3), {UNSURE_FROM: "11"})
+    with closing(LogReader(tmp_path)) as reader:
+        found, _ = find_all(reader, last_seq=above + 3)
+    assert seqs(found) == [4, 8, above]
 
 
 def test_a_long_segment_is_looked_through_in_steps(reader, monkeypatch):

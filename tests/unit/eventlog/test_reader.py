@@ -15,9 +15,9 @@ from gateway.eventlog.segment import Segment
 from tests.unit.eventlog.logs import event
 
 
-def store(folder, first_seq, events):
+def store(folder, first_seq, events, meta=None):
     """A closed segment with these events."""
-    new = Segment.create(folder, first_seq, {}, [])
+    new = Segment.create(folder, first_seq, meta or {}, [])
     batch = Batch()
     batch.events += events
     new.append(batch)
