@@ -116,7 +116,7 @@ class Sequences:
             self._changed[key] = None
 
     def is_anew(self, contract: str, device: str, number: int) -> bool:
-        """Whether a message with a number that was there before is of a count that began anew since, not that one again.
+        """Whether a message with a number that was there before is of a count that began anew, not that one again.
 
         It is if the count is not as far yet, or so far that the device has had all acknowledgements of its first ones.
         """
