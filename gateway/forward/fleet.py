@@ -156,8 +156,8 @@ class Fleet:
             plan = await places.plan(name, point)
             if not sure or plan.to == plan.cursor:
                 return plan
-            await member.stop()
             try:
+                await member.stop()
                 move = await places.move(name, point)
             finally:
                 member.moved()
@@ -212,8 +212,10 @@ class Fleet:
         return member
 
     async def _restart(self, member: Member) -> None:
-        await member.stop()
-        self._start(member)
+        try:
+            await member.stop()
+        finally:  # also if whoever asked has given up waiting: what stays stopped would not be seen
+            self._start(member)
 
     def _start(self, member: Member) -> None:
         if self._tasks is not None:

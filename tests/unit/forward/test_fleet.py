@@ -303,6 +303,31 @@ async def test_with_priorities_it_can_be_moved_back_and_shown_all_the_while(tmp_
         assert (await site.book("a")).forwarded == 3
 
 
+@pytest.mark.parametrize("command", ["resume", "seek"])
+async def test_it_goes_on_if_whoever_gives_a_command_does_not_wait_for_its_end(tmp_path: Path, command: str) -> None:
+    async with opened(tmp_path, []) as log, running(log, "a") as site:
+        await fill(log, 3, b"x")
+        await until(lambda: site.has_all("a"))
+        closing, may_close = asyncio.Event(), asyncio.Event()
+
+        async def close() -> None:
+            closing.set()
+            await may_close.wait()
+
+        site.built["a"][0].close = close  # type: ignore[method-assign]
+        if command == "resume":
+            log.places.paused = {"a": 1}
+        work = site.fleet.resume("a") if command == "resume" else site.fleet.seek("a", "1", sure=True)
+        asked = asyncio.create_task(work)
+        await closing.wait()
+        asked.cancel()
+        await asyncio.wait([asked])
+        may_close.set()
+        await fill(log, 1, b"x")
+        await until(lambda: site.has_all("a"))
+        assert site.taken("a") == [1, 2, 3, 4]
+
+
 async def test_moved_on_it_skips_and_that_is_booked(tmp_path: Path) -> None:
     async with opened(tmp_path, []) as log, running(log, "a") as site:
         await site.fleet.pause("a")
