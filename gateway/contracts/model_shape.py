@@ -12,7 +12,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
 from pydantic_core import to_json
 
 from gateway.contracts.pydantic_shape import first_reason, integral
@@ -76,14 +75,15 @@ class ModelShape:
     def __init__(self, model: Any) -> None:
         try:
             self._adapter: TypeAdapter[Any] = TypeAdapter(model)
-        except (PydanticUserError, TypeError, ValueError) as error:
-            raise ValueError(f"pydantic can validate no {model!r}: {error}") from error
+            # Of a model with a name that is not there, only this tells.
+            self._validate = self._adapter.validator.validate_python
+        except Exception as error:  # the code of others may raise anything
+            raise ValueError(f"pydantic can validate no {model!r}: {type(error).__name__}: {error}") from error
         try:
             self._json_schema = self._adapter.json_schema()
-        except PydanticUserError:
+        except Exception:  # noqa: BLE001 - as above
             self._json_schema = {"description": "What it is cannot be told as JSON Schema."}
         self.at_once: AtOnce | None = None
-        self._validate = self._adapter.validator.validate_python
 
     def fulfil(self, value: Any) -> None:
         """See `Shape`. Text that stands for something else is left to `reason`, which goes by way of JSON."""

@@ -52,6 +52,14 @@ class Weather(BaseModel):
     def _looked_up(cls, note: str) -> str:
         return {"": "", "fine": "fine"}[note]
 
+class Unfinished(BaseModel):
+    x: NoSuchName
+
+class Raising:
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source, handler):
+        raise KeyError("theirs")
+
 NUMBERS = list[float]
 NOTHING = object()
 '''
@@ -134,6 +142,8 @@ def test_any_type_that_pydantic_knows_will_do(files: Path) -> None:
         ("json:Weather", "json has no Weather"),
         ("{}/models.py:Wether", "has no Wether"),
         ("{}/models.py:NOTHING", "pydantic can validate no <object"),
+        ("{}/models.py:Unfinished", "not fully defined; you should define `NoSuchName`"),
+        ("{}/models.py:Raising", "KeyError: 'theirs'"),
         ("{}/none.py:Weather", "none.py cannot be imported: FileNotFoundError"),
         ("{}/broken.py:Weather", "broken.py cannot be imported: ZeroDivisionError: division by zero"),
         ("{}/wrong.py:Weather", "wrong.py cannot be imported: SyntaxError"),
