@@ -159,7 +159,7 @@ class Mender:
             count = sum(span.last - span.first + 1 for span in kept)
             if count > best[0]:
                 best = (count, draft, kept)
-            if count >= _ENOUGH * sum(last - first + 1 for first, last in readable.spans):
+            if count >= _ENOUGH * readable.numbers:
                 break  # another first page would lead to the same pages of events
         return best[1:]
 

@@ -23,7 +23,7 @@ from gateway.eventlog.segment import Segment, connect
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from gateway.eventlog.notes import Notes
@@ -41,18 +41,27 @@ class Readable(NamedTuple):
     """A copy of a damaged segment, opened."""
 
     db: sqlite3.Connection
-    spans: list[tuple[int, int]]
-    """Numbers that some page holds."""
+    leaves: list[pages.Leaf]
+    """Pages of events, in order."""
     rows_sql: str
     boots: Names
     clients: Names
     topics: Names
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers the pages may hold."""
+        count = last = 0
+        for leaf in self.leaves:
+            count += max(0, leaf.high - max(leaf.low - 1, last))
+            last = max(last, leaf.high)
+        return count
+
     def events(self, first_seq: int, last_seq: int) -> Iterator[Event]:
         """Every event that can be read, in order."""
         last = first_seq - 1
-        for span in self.spans:
-            for row in _rows(self.db, self.rows_sql, max(span[0], last + 1), min(span[1], last_seq)):
+        for leaf in self.leaves:  # page by page: a number that a flipped bit made larger ends a search as the end does
+            for row in _rows(self.db, self.rows_sql, max(leaf.low, last + 1), min(leaf.high, last_seq)):
                 event = self._event(row)
                 if event is not None and last < event.seq <= last_seq:
                     last = event.seq
@@ -231,17 +240,7 @@ def opened(copied: Path, first_seq: int, last_seq: int, first_page: bytes | None
         return None
     db.text_factory = bytes
     names = [_names(db, *each) for each in (("boots", "boot_id"), ("clients", "name"), ("topics", "name"))]
-    return Readable(db, _merged(leaves), rows_sql, *names)
-
-
-def _merged(leaves: Iterable[pages.Leaf]) -> list[tuple[int, int]]:
-    spans: list[tuple[int, int]] = []
-    for leaf in leaves:
-        if spans and leaf.low <= spans[-1][1] + 1:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], leaf.high))
-        else:
-            spans.append((leaf.low, leaf.high))
-    return spans
+    return Readable(db, leaves, rows_sql, *names)
 
 
 def _set_root(copied: Path, root: int) -> None:

@@ -1,6 +1,7 @@
 """Files damaged at random places: the log opens, numbers do not clash, what is readable is read, the rest is booked.
 
-Whatever is read is what was stored: a flipped bit is never taken for an event.
+Whatever is read is what was stored: a flipped bit is never taken for an event. How long such a start takes is measured
+by `python -m benchmarks.damage`.
 
 `GATEWAY_TEST_DAMAGES` sets how many places per kind of file and of damage (6), `GATEWAY_TEST_SEED` the seed.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +33,6 @@ PLACES = int(os.environ.get("GATEWAY_TEST_DAMAGES", "6"))
 SEED = int(os.environ.get("GATEWAY_TEST_SEED", str(random.SystemRandom().randrange(10**9))))
 EVENTS = 3000
 SEGMENT_BYTES = 256 * 1024
-START_MAX_S = 5
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +107,7 @@ async def test_a_log_opens_whatever_happened_to_its_files(tmp_path: Path, whole:
 
 
 async def check(data_dir: Path, what: str, *, end_may_be_unknown: bool) -> None:
-    began_s = time.monotonic()
     async with opened(data_dir, segment_bytes_max=SEGMENT_BYTES, recent_bytes_max=0) as log:
-        assert time.monotonic() - began_s < START_MAX_S, what
         assert log.cursor("cloud") <= EVENTS // 10, what
         seq = put(log, b"new")
         await log.intake.settled()
@@ -166,9 +163,7 @@ def test_a_gateway_serves_and_forwards_whatever_happened_to_its_files(
     rng = random.Random(SEED)
     path = target(edge.data_dir, which, rng)
     path.write_bytes(b"\0" * path.stat().st_size)
-    began_s = time.monotonic()
     edge.start()
-    assert time.monotonic() - began_s < START_MAX_S
     with RawClient(edge.port) as device:
         device.join("dev")
         device.publish("t", b"after", 1)

@@ -100,9 +100,9 @@ async def test_a_segment_goes_with_its_companions(tmp_path):
 async def test_retention_works_while_it_runs(tmp_path):
     changes = {"cursor_interval_s": 0.005, "retention_interval_s": 0.01, "retention_bytes_max": 1}
     async with opened(tmp_path, **changes) as log:
-        running = asyncio.ensure_future(log.run())
         await fill(log, 10)
         assert len(firsts(tmp_path)) > 1
+        running = asyncio.ensure_future(log.run())
         log.advance(CLOUD, 10)
         await until(lambda: len(firsts(tmp_path)) == 1)
         running.cancel()

@@ -67,6 +67,33 @@ def kinds(path):
     return found
 
 
+@pytest.mark.parametrize("bit", [1 << 5, 1 << 3, 1 << 0])
+def test_a_flipped_bit_in_a_number_costs_no_more_than_the_events_on_its_page(data_dir, whole, bit):
+    """Made larger it looks like the end of what is searched for, made smaller like what was passed already."""
+    leaves = [page for page in kinds(whole)[0x0D] if number_in(whole, page, 3) is not None][20::200]
+    assert len(leaves) > 3
+    for page in leaves:
+        shutil.copy(whole, data_dir / "log")
+        at = number_in(whole, page, 3)
+        with path_of(data_dir / "log", 1).open("r+b") as file:
+            file.seek(at)
+            flipped = bytes([file.read(1)[0] ^ bit])
+            file.seek(at)
+            file.write(flipped)
+        mended = mend(data_dir)
+        assert EVENTS - mended.events <= 60, f"page {page}"
+
+
+def number_in(path, page, cell):
+    """Where in the file the number of an event stands that takes two bytes or more; None if the page has none."""
+    content = path.read_bytes()[(page - 1) * PAGE : page * PAGE]
+    if pages.leaf_of(content, page, 200, EVENTS) is None:
+        return None
+    pointer = int.from_bytes(content[8 + 2 * cell : 10 + 2 * cell], "big")
+    _, at = pages.varint(content, pointer)
+    return (page - 1) * PAGE + at
+
+
 def test_no_single_lost_page_costs_more_than_a_thousandth_of_a_large_segment_or_the_events_on_it(data_dir, whole):
     found = kinds(whole)
     with closing(sqlite3.connect(whole)) as db:
