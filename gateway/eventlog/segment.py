@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from gateway.eventlog.notes import Notes
 
 _ROWS_PER_STATEMENT = tuple(2**power for power in range(9, -1, -1))
+_STATEMENT_BYTES_MAX = 256 * 1024
+"""About what one statement may insert: SQLite keeps a copy of it until the statement is used again."""
 _INTERNED_NAMES_MAX = 10_000
 _BUSY_TIMEOUT_S = 5.0
 
@@ -267,7 +269,7 @@ class Segment:
         """
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._insert_events(batch.events)
+            self._insert_events(batch.events, batch.bytes_)
             self._apply_marks(batch.marks)
             if batch.violations or batch.releases:
                 notes.store(self._db, batch)
@@ -279,9 +281,7 @@ class Segment:
         self.bytes_ = pages * self._page_bytes
 
     def append_runs(self, runs: Iterable[Sequence[Event]], noted: Notes = notes.NOTHING) -> None:
-        """Store salvaged events in one transaction: numbers without a gap and one boot in each run.
-
-        With them goes what is `noted` of them.
+        """Store salvaged events and what is `noted` of them in one transaction; a run has no gap and one boot.
 
         Raises:
             LogError: the disk refused.
@@ -289,7 +289,7 @@ class Segment:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for run in runs:
-                self._insert_events(run)
+                self._insert_events(run, sum(len(event.payload) for event in run))
             notes.store(self._db, noted)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -321,10 +321,10 @@ class Segment:
                 error, self.path, f"{self.path} is damaged: {error}", "Look at the disk (dmesg)."
             ) from error
 
-    def _insert_events(self, events: Sequence[Event]) -> None:
-        done = 0
+    def _insert_events(self, events: Sequence[Event], bytes_: int) -> None:
+        done, rows_max = 0, len(events) * _STATEMENT_BYTES_MAX // max(1, bytes_)
         for rows in _ROWS_PER_STATEMENT:
-            while len(events) - done >= rows:
+            while len(events) - done >= rows and (rows <= rows_max or rows == 1):
                 self._insert_rows(events[done : done + rows])
                 done += rows
 
