@@ -176,7 +176,7 @@ def test_a_reader_sees_what_is_committed_and_nothing_else(tmp_path):
     writer = Segment.create(tmp_path, 1, {}, [])
     with closing(LogReader(tmp_path)) as reader:
         writer._db.execute("BEGIN IMMEDIATE")
-        writer._insert_events(run(1, 3))
+        writer._insert_events(run(1, 3), 300)
         assert list(reader.scan()) == []
         writer._db.execute("COMMIT")
         assert list(reader.scan()) == run(1, 3)

@@ -70,8 +70,8 @@ def kinds(path):
 @pytest.mark.parametrize("bit", [1 << 5, 1 << 3, 1 << 0])
 def test_a_flipped_bit_in_a_number_costs_no_more_than_the_events_on_its_page(data_dir, whole, bit):
     """Made larger it looks like the end of what is searched for, made smaller like what was passed already."""
-    leaves = [page for page in kinds(whole)[0x0D] if number_in(whole, page, 3) is not None][20::200]
-    assert len(leaves) > 3
+    leaves = [page for page in kinds(whole)[0x0D] if number_in(whole, page, 3) is not None][20::400]
+    assert len(leaves) > 1
     for page in leaves:
         shutil.copy(whole, data_dir / "log")
         at = number_in(whole, page, 3)
@@ -98,7 +98,7 @@ def test_no_single_lost_page_costs_more_than_a_thousandth_of_a_large_segment_or_
     found = kinds(whole)
     with closing(sqlite3.connect(whole)) as db:
         roots = [row[0] for row in db.execute("SELECT rootpage FROM sqlite_schema WHERE rootpage > 0")]
-    pages_lost = {1, *roots, *found[0x05], *found[0x02], *found[0x0A][:8], *found[0x0D][10::97]}
+    pages_lost = {1, *roots, *found[0x05], *found[0x02], *found[0x0A][:8], *found[0x0D][10::291]}
     on_a_page = 60
     for page in sorted(pages_lost):
         shutil.copy(whole, data_dir / "log")
