@@ -31,7 +31,7 @@ class LogConfig(BaseModel):
 
     segment_bytes_max: int = Field(default=64 * _MIB, ge=64 * 1024)
     """A segment that has grown to this size is sealed and the next one begun."""
-    batch_events_max: int = Field(default=20_000, ge=1)
+    batch_events_max: int = Field(default=2_000, ge=1)
     """Most events in one transaction; together with `batch_bytes_max` it bounds one commit's time."""
     batch_bytes_max: int = Field(default=4 * _MIB, ge=1024)
     """Most bytes of topics and payloads in one transaction, one event of any size excepted."""
