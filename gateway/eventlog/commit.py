@@ -1,8 +1,10 @@
 """Group commit: while one transaction is on its way to the disk, all that arrives gathers in the next one.
 
-So a slow card costs latency and not throughput. What waits is bounded by `pending_bytes_max`: `congested` tells
-whoever brings events to stop reading from its sockets. A batch that the disk refused is tried again, whole and in its
-place, until it is stored; nothing of it is acknowledged before.
+So a slow card costs latency and not throughput. A fast one is not asked for a commit for each few events either: the
+next transaction gathers for `commit_gather_ms`, unless it is full, or everybody who was acknowledged by the last one
+has been heard again, because a device that waits for its acknowledgement has nothing more to bring. What waits is
+bounded by `pending_bytes_max`: `congested` tells whoever brings events to stop reading from its sockets. A batch that
+the disk refused is tried again, whole and in its place, until it is stored; nothing of it is acknowledged before.
 """
 
 from __future__ import annotations
@@ -74,6 +76,11 @@ class GroupCommit:
         self._handing_over = False
         self._stopped = False
         self._next_commit_s = 0.0
+        self._gathered_s = 0.0
+        """Until when the next commit waits for more, in the time of the loop."""
+        self._gathering: asyncio.TimerHandle | None = None
+        self._awaited: set[Receiver] = set()
+        """Whom the last commit acknowledged, or will, and who has not been heard since."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -86,6 +93,11 @@ class GroupCommit:
     def pending_events(self) -> int:
         """Events that are not yet on their way to the disk."""
         return len(self._batch.events) + sum(len(batch.events) for batch in self._queue)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether what is at hand waits for more to come, before the disk is asked to take it."""
+        return self._gathering is not None
 
     def append(
         self,
@@ -110,6 +122,7 @@ class GroupCommit:
             self._queue.append(batch)
             batch = self._batch = Batch()
             events = batch.events
+            self._end_gathering()
         named = client_id, topic, qos, retain, payload, origin, properties, verdict
         events.append(new_event((seq, received_ns, mono_ns, self._boot_id, *named)))
         size = len(payload) + len(topic)
@@ -155,6 +168,9 @@ class GroupCommit:
         joined = receipts.get(receiver)
         if joined is None:
             receipts[receiver] = bytearray(receipt)
+            self._awaited.discard(receiver)
+            if not self._awaited:
+                self._end_gathering()
             self._schedule()
         else:
             joined += receipt
@@ -187,11 +203,28 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         if loop.time() < self._next_commit_s:
             # A timer may fire a little early, so it leads to the commit itself and not back to this question.
-            loop.call_at(self._next_commit_s, self._commit)
+            loop.call_at(self._next_commit_s, self._gather)
         else:
+            self._gather()
+
+    def _gather(self) -> None:
+        """Commit, but not before there has been time for more to come, if more is to be expected."""
+        loop = asyncio.get_running_loop()
+        is_due = self._queue or (self._batch.receipts and not self._awaited) or loop.time() >= self._gathered_s
+        if is_due or not self._batch:
             self._commit()
+        else:
+            self._gathering = loop.call_at(self._gathered_s, self._commit)
+
+    def _end_gathering(self) -> None:
+        """Wait no longer; what is read in this turn of the loop is in the commit all the same."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+            asyncio.get_running_loop().call_soon(self._commit)
 
     def _commit(self) -> None:
+        self._gathering = None
         if self._stopped:
             return
         if not self._queue and self._batch:
@@ -203,7 +236,10 @@ class GroupCommit:
             return
         batch = self._queue.popleft()
         loop = asyncio.get_running_loop()
-        self._next_commit_s = loop.time() + self._config.commit_interval_ms / 1000
+        now_s = loop.time()
+        self._next_commit_s = now_s + self._config.commit_interval_ms / 1000
+        self._gathered_s = now_s + self._config.commit_gather_ms / 1000
+        self._awaited = set(batch.receipts)
         future = loop.run_in_executor(self.thread, self._writer.write, batch)
         future.add_done_callback(partial(self._written, batch))
 

@@ -38,6 +38,10 @@ class LogConfig(BaseModel):
     commit_interval_ms: float = Field(default=1, ge=0, le=1000)
     """Shortest time between the beginnings of two commits. More makes acknowledgements later and writes fewer; never
     less durable."""
+    commit_gather_ms: float = Field(default=5, ge=0, le=1000)
+    """How long after the beginning of a commit the next one waits for more events, so that not each few have a commit
+    of their own. It waits no longer when everybody whom the last commit acknowledged has sent again: a device that
+    waits for its acknowledgement is not held up, and none is after a rest of that length."""
     pending_bytes_max: int = Field(default=4 * _MIB, ge=4096)
     """Bytes of events waiting for a commit; beyond it, devices are no longer read from."""
     recent_bytes_max: int = Field(default=4 * _MIB, ge=0)

@@ -59,6 +59,12 @@ class Desk:
     def put(self, payload=b"x", topic="t"):
         return self.commit.append(1, 2, "dev", topic, 1, False, payload)
 
+    def bring(self, *devices):
+        """An event of each, and each waits for its acknowledgement."""
+        for device in devices:
+            self.put()
+            self.commit.ask_receipt(device, b"ack")
+
     def hold(self):
         self.writer.may_go_on.clear()
 
@@ -193,6 +199,66 @@ async def test_what_is_read_in_one_turn_of_the_loop_lands_in_one_transaction(des
         desk.put()
     await desk.commit.settled()
     assert [len(seqs) for seqs in desk.writer.transactions] == [10]
+
+
+async def test_events_gather_until_everybody_who_was_acknowledged_last_has_been_heard_again(desk_of):
+    desk = desk_of(commit_gather_ms=1000)
+    one, other, third = Device(), Device(), Device()
+    desk.bring(one, other)
+    await until(lambda: other.receipts)
+    desk.bring(one, third)
+    await until(lambda: desk.commit.gathers)
+    desk.bring(one)
+    await turns()
+    assert desk.writer.begun == 1
+    desk.bring(other)
+    await until(lambda: third.receipts)
+    assert desk.writer.transactions == [[1, 2], [3, 4, 5, 6]]
+
+
+async def test_nobody_is_waited_for_after_a_rest(desk_of):
+    desk = desk_of(commit_gather_ms=1)
+    silent, device = Device(), Device()
+    desk.bring(silent)
+    await until(lambda: silent.receipts)
+    desk.bring(device)
+    await until(lambda: device.receipts)
+    assert desk.writer.transactions == [[1], [2]]
+
+
+async def test_a_full_transaction_does_not_gather(desk_of):
+    desk = desk_of(commit_gather_ms=1000, batch_events_max=3)
+    silent, device = Device(), Device()
+    desk.bring(silent)
+    await until(lambda: silent.receipts)
+    desk.bring(device)
+    await until(lambda: desk.commit.gathers)
+    for _ in range(3):
+        desk.put()
+    await until(lambda: device.receipts)
+    assert desk.writer.transactions[:2] == [[1], [2, 3, 4]]
+
+
+async def test_what_nobody_waits_for_gathers(desk_of):
+    desk = desk_of(commit_gather_ms=1000)
+    desk.put()
+    await until(lambda: desk.durable)
+    desk.put()
+    await until(lambda: desk.commit.gathers)
+    device = Device()
+    desk.bring(device)  # nobody was acknowledged by the last commit, so nobody else is waited for
+    await until(lambda: device.receipts)
+    assert desk.writer.transactions == [[1], [2, 3]]
+
+
+async def test_the_shortest_time_between_commits_is_kept_whoever_has_been_heard(desk_of):
+    desk = desk_of(commit_interval_ms=1000, commit_gather_ms=0)
+    device = Device()
+    desk.bring(device)
+    await until(lambda: device.receipts)
+    desk.bring(device)
+    await turns()
+    assert desk.writer.begun == 1
 
 
 async def test_a_transaction_holds_no_more_events_than_it_may(desk_of):
