@@ -12,6 +12,8 @@ from gateway.cli.options import ConfigOption, read_config
 from gateway.config import load
 from gateway.health import journal
 
+_COLLECT_AT_OBJECTS = 10_000
+
 
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
@@ -27,6 +29,9 @@ def run(config: ConfigOption = None) -> None:
         # nobody for 50 ms; much longer on a small machine.
         gc.collect()
         gc.freeze()
+        # Events are tuples, and thousands of them stand between a device and an upstream: at the 700 objects that
+        # Python begins a collection with, each would be looked at again and again, for cycles that it cannot have.
+        gc.set_threshold(_COLLECT_AT_OBJECTS)
         await built.run()
 
     loop_factory = None

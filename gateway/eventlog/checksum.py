@@ -17,6 +17,11 @@ pack = Struct("<qqqIIIB").pack
 written and read, because a call costs as much as the checksum.
 """
 
+shared = Struct("<IIIB").pack
+"""The part of `pack` that events have in common: checksums of the names of boot, client and topic, flags."""
+pack_shared = Struct("<qqq13s").pack
+"""The same bytes as `pack`, of seq, received_ns, mono_ns and what `shared` made."""
+
 
 def of_name(name: str) -> int:
     """Checksum of the name of a boot, a client or a topic."""

@@ -9,6 +9,7 @@ checksum is wrong; one that was stored by a version without checksums is taken a
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -17,6 +18,7 @@ from gateway.event import LOCAL, new_event
 from gateway.eventlog import checksum, notes
 from gateway.eventlog.damage import SQLITE_ERRORS, Damaged, inode_of, translated
 from gateway.eventlog.finding import Finder
+from gateway.eventlog.plain_rows import PlainRows
 from gateway.eventlog.retention import SegmentFacts
 from gateway.eventlog.segment import connect_reading, first_seq_of, path_of, size_of
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.event import Event
+    from gateway.eventlog.plain_rows import Names
 
 Stamps: TypeAlias = tuple[str, int, int]
 """Of an event: boot id, time since boot, and wall clock as it was read."""
@@ -99,6 +102,8 @@ class SegmentReader:
             """Numbers are missing in it, and that is known."""
             self._read = rows_statement(self._db) + " LIMIT ?"
             self._finder = Finder(self._db, self._read, self._events, self.wrong)
+            is_plain = self._db.execute(_HAS_CRC).fetchone() and not self.may_have_gaps
+            self._plain = PlainRows(self._db, self._names_of, FLAGS) if is_plain else None
         except LogError:
             self._db.close()
             raise
@@ -116,13 +121,22 @@ class SegmentReader:
             Damaged: the segment is not what was written.
             LogError: the disk did not give it.
         """
+        first_seq = max(first_seq, first_seq_of(self.path))
+        plain: list[Event] = []
         try:
+            if self._plain:
+                plain, has_more = self._plain.read(first_seq, last_seq, events_max, bytes_max)
+                if not has_more:
+                    return plain
+                first_seq += len(plain)
+                events_max -= len(plain)
+                bytes_max -= sum(len(event.payload) for event in plain)
             rows = self._db.execute(self._read, (first_seq, last_seq, events_max))
-            events = self._events(rows, max(first_seq, first_seq_of(self.path)), bytes_max, gaps=self.may_have_gaps)
+            events = self._events(rows, first_seq, bytes_max, gaps=self.may_have_gaps)
             rows.close()  # a statement left open would keep the write-ahead log from being checkpointed
         except SQLITE_ERRORS as error:
             raise self._failed(error) from error
-        return events
+        return plain + events
 
     def find(
         self, first_seq: int, last_seq: int, is_wanted: Callable[[str], bool], events_max: int
@@ -230,6 +244,16 @@ class SegmentReader:
             raise self.wrong(f"name {key} is missing")
         found = known[key] = (row[0], checksum.of_name(row[0]))
         return found
+
+    def _names_of(self, boot: int, client: int, topic: int) -> Names | None:
+        """The names of these ids with their checksums; None if one is missing."""
+        with suppress(Damaged):
+            return (
+                self._boots.get(boot) or self._look_up(self._boots, _BOOT, boot),
+                self._clients.get(client) or self._look_up(self._clients, _CLIENT, client),
+                self._topics.get(topic) or self._look_up(self._topics, _TOPIC, topic),
+            )
+        return None
 
     def wrong(self, what: str) -> Damaged:
         """The error that says what is wrong with this segment."""

@@ -143,8 +143,8 @@ class MqttConnection(asyncio.Protocol):
         except ValueError as error:
             self._fail(Unreachable(f"the server does not speak MQTT as agreed: {error}"))
             return
-        self._fill()
-        self._acknowledge()
+        if not self._fill():
+            self._acknowledge()
         if self._flight.in_flight > _CROWD_EVENTS:
             self._gather_answers()
 
@@ -162,7 +162,8 @@ class MqttConnection(asyncio.Protocol):
         """Have the kernel acknowledge what was read without delay (tcp(7)); it forgets this soon, so say it each time.
 
         A server that gathers small packets (Nagle) sends its next PUBACKs only when the ones before are acknowledged,
-        and a kernel with nothing to send back waits 40 ms with that: 25 rounds a second at the most.
+        and a kernel with nothing to send back waits 40 ms with that: 25 rounds a second at the most. With something to
+        send it needs no such word: the acknowledgement travels with it, and the server's kernel is spared one more.
         """
         if self._socket is not None and _QUICK_ACK is not None and self._end is None:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
@@ -191,45 +192,62 @@ class MqttConnection(asyncio.Protocol):
 
     # --- sending ---
 
-    def _fill(self) -> None:
-        """Send while there is room in the window and in the socket; tell whoever waits for that."""
+    def _fill(self) -> bool:
+        """Send while there is room in the window and in the socket; tell who waits for that. Whether any was sent."""
         flight, inflight_max = self._flight, self._session.inflight_max
+        has_sent = False
         while not (self._paused or self._end or flight.is_stopped()):
             packet_id, events = flight.next(inflight_max)
             if not events:
                 break
             self._write_some(flight, packet_id, events)
+            has_sent = True
         if self._waiter is not None and (self._awaited() or flight.is_over()):
             self._wake()
+        return has_sent
 
     def _write_some(self, flight: Flight, packet_id: int, events: Sequence[Event]) -> None:
         """Send of `events` as many as make one good write."""
-        may_retain, bytes_max, publish = self._session.retain, self._session.packet_bytes_max, self._dialect.publish
-        packets: list[bytes] = []
-        refused: list[tuple[int, Poison]] = []
-        size = count = 0
-        for event in events:
-            count += 1
-            try:
-                packet = publish(event, packet_id, retain=event.retain and may_retain)
-            except ValueError as error:
-                refused.append((packet_id, Poison(f"no MQTT packet can be made of it: {error}")))
-            else:
-                if len(packet) > bytes_max:
-                    reason = f"packet of {len(packet)} bytes, {bytes_max} are the limit"
-                    refused.append((packet_id, Poison(reason)))
-                else:
-                    packets.append(packet)
-                    size += len(packet)
-            packet_id = packet_id % INFLIGHT_MAX + 1
-            if size >= _WRITE_BYTES:
-                break
-        flight.sent(count)
-        for refused_id, poison in refused:
-            flight.refused(refused_id, poison)
+        events = events[: INFLIGHT_MAX + 1 - packet_id]
+        try:
+            packets = self._publish(events, packet_id)
+        except ValueError:
+            packets = []
+        if packets and max(map(len, packets)) <= self._session.packet_bytes_max:
+            flight.sent(len(packets))
+        else:
+            packets = self._write_each(flight, packet_id, events)
         if packets and self._transport is not None:
             self._sent_something = True
             self._transport.write(b"".join(packets))
+
+    def _write_each(self, flight: Flight, packet_id: int, events: Sequence[Event]) -> list[bytes]:
+        """The same, where something is wrong with one of them: that one is refused, the others are sent."""
+        packets: list[bytes] = []
+        refused: dict[int, Poison] = {}
+        size = count = 0
+        for event in events:
+            try:
+                (packet,) = self._publish((event,), packet_id + count)
+            except ValueError as error:
+                refused[packet_id + count] = Poison(f"no MQTT packet can be made of it: {error}")
+            else:
+                if len(packet) > (bytes_max := self._session.packet_bytes_max):
+                    reason = f"packet of {len(packet)} bytes, {bytes_max} are the limit"
+                    refused[packet_id + count] = Poison(reason)
+                else:
+                    packets.append(packet)
+                    size += len(packet)
+            count += 1
+            if size >= _WRITE_BYTES:
+                break
+        flight.sent(count)
+        for refused_id, poison in refused.items():
+            flight.refused(refused_id, poison)
+        return packets
+
+    def _publish(self, events: Sequence[Event], packet_id: int) -> list[bytes]:
+        return self._dialect.publish(events, packet_id, retain=self._session.retain, bytes_max=_WRITE_BYTES)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

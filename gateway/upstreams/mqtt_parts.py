@@ -6,11 +6,41 @@ Source: OASIS MQTT 5.0, section 3.3.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.forward.envelope import second_text
 from gateway.upstreams.mqtt_frames import write_length, write_string
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.event import Event
+
 TIME_BYTES = len("2026-11-23T04:05:16.000001Z")
+
+
+class Write(Protocol):
+    """Makes one packet."""
+
+    def __call__(self, event: Event, packet_id: int, *, retain: bool) -> bytes:
+        """PUBLISH at QoS 1.
+
+        Raises:
+            ValueError: it cannot be made.
+        """
+        ...
+
+
+def write_each(write: Write, events: Sequence[Event], packet_id: int, *, retain: bool, bytes_max: int) -> list[bytes]:
+    """`Dialect.publish`, by a writer of one packet."""
+    packets: list[bytes] = []
+    bytes_ = 0
+    for each_id, event in enumerate(events, packet_id):
+        packets.append(write(event, each_id, retain=retain and event.retain))
+        bytes_ += len(packets[-1])
+        if bytes_ >= bytes_max:
+            break
+    return packets
 
 
 @lru_cache(maxsize=2048)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.errors import DeliveryError
     from gateway.event import Event
     from gateway.mqtt_reasons import Poison
@@ -63,6 +65,25 @@ class Answer(NamedTuple):
     """None: the server has the message."""
 
 
+class Publish(Protocol):
+    """Makes PUBLISH packets at QoS 1 of a run of events."""
+
+    def __call__(self, events: Sequence[Event], packet_id: int, *, retain: bool, bytes_max: int) -> list[bytes]:
+        """One of each event, or of the leading ones that make `bytes_max`: the last one may go beyond it.
+
+        Args:
+            events: to be sent, at least one.
+            packet_id: of the first; the others follow on it, and none may be above `INFLIGHT_MAX`.
+            retain: whether the RETAIN flag of an event is passed on.
+            bytes_max: when to stop.
+
+        Raises:
+            ValueError: of one of them no packet can be made, or not of all; whoever asks for one at a time learns
+                of which.
+        """
+        ...
+
+
 class Dialect(Protocol):
     """One version of the protocol, as far as a publisher needs it. Malformed packets raise `ValueError`."""
 
@@ -74,8 +95,9 @@ class Dialect(Protocol):
         """What the body of a CONNACK says."""
         ...
 
-    def publish(self, event: Event, packet_id: int, *, retain: bool) -> bytes:
-        """PUBLISH at QoS 1."""
+    @property
+    def publish(self) -> Publish:
+        """Makes PUBLISH packets."""
         ...
 
     def answer(self, puback: bytes) -> Answer:

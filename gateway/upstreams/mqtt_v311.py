@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from gateway.errors import Blocked, Busy, DeliveryError, Unreachable
 from gateway.forward.topic_map import AS_IT_CAME
 from gateway.upstreams.mqtt_frames import write_length, write_string
-from gateway.upstreams.mqtt_parts import head, head_retaining, topic_name
+from gateway.upstreams.mqtt_parts import head, head_retaining, topic_name, write_each
 from gateway.upstreams.mqtt_session import Answer, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.event import Event
     from gateway.forward.topic_map import TopicMap
@@ -69,8 +69,11 @@ class Mqtt311:
         text, verdict = _RETURN_CODES.get(code, (f"return code {code}", Unreachable))
         return verdict(f"connection refused: {text}")
 
-    def publish(self, event: Event, packet_id: int, *, retain: bool) -> bytes:
+    def publish(self, events: Sequence[Event], packet_id: int, *, retain: bool, bytes_max: int) -> list[bytes]:
         """PUBLISH at QoS 1 (section 3.3)."""
+        return write_each(self._write, events, packet_id, retain=retain, bytes_max=bytes_max)
+
+    def _write(self, event: Event, packet_id: int, *, retain: bool) -> bytes:
         topic = topic_name(self._topics.of(event.topic))
         payload = event.payload if self._document is None else self._document(event)
         length = len(topic) + 2 + len(payload)

@@ -7,6 +7,7 @@ well-formed, and which must never stop a gateway.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import mqtt5
@@ -16,13 +17,14 @@ from gateway.errors import Blocked, DeliveryError
 from gateway.forward.envelope import RawEnvelope
 from gateway.upstreams.mqtt_cloudevents import BinaryPublisher, StructuredPublisher
 from gateway.upstreams.mqtt_frames import read_length
+from gateway.upstreams.mqtt_parts import write_each
 from gateway.upstreams.mqtt_publish import Publisher
 from gateway.upstreams.mqtt_session import INCOMING_BYTES_MAX, INFLIGHT_MAX, PACKET_BYTES_MAX, Answer, Session
 
 if TYPE_CHECKING:
     from gateway.forward.cloudevents import CloudEvents
     from gateway.mqtt_reasons import Poison
-    from gateway.upstreams.mqtt_session import Login
+    from gateway.upstreams.mqtt_session import Login, Publish
 
 _SERVER_KEEP_ALIVE, _SERVER_REFERENCE, _REASON_STRING = 0x13, 0x1C, 0x1F
 _RECEIVE_MAXIMUM, _MAXIMUM_QOS, _RETAIN_AVAILABLE, _MAXIMUM_PACKET_SIZE = 0x21, 0x24, 0x25, 0x27
@@ -49,7 +51,7 @@ class Mqtt5:
     """
 
     def __init__(self, envelope: RawEnvelope | CloudEvents) -> None:
-        self.publish = _publisher(envelope).write
+        self.publish = _publisher(envelope)
         """PUBLISH at QoS 1 (section 3.3)."""
 
     def connect(self, login: Login) -> bytes:
@@ -98,10 +100,11 @@ class Mqtt5:
         return mqtt_reasons.of_disconnect(code, _read_properties(disconnect, 1).reason())
 
 
-def _publisher(envelope: RawEnvelope | CloudEvents) -> Publisher | BinaryPublisher | StructuredPublisher:
+def _publisher(envelope: RawEnvelope | CloudEvents) -> Publish:
     if isinstance(envelope, RawEnvelope):
-        return Publisher(envelope)
-    return BinaryPublisher(envelope) if envelope.is_binary else StructuredPublisher(envelope)
+        return Publisher(envelope).write_run
+    publisher = BinaryPublisher(envelope) if envelope.is_binary else StructuredPublisher(envelope)
+    return partial(write_each, publisher.write)
 
 
 def _read_properties(body: bytes, at: int) -> _Properties:

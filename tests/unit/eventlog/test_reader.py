@@ -12,7 +12,7 @@ from gateway.eventlog import segment
 from gateway.eventlog.batch import Batch
 from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
 from gateway.eventlog.segment import Segment
-from tests.unit.eventlog.logs import event
+from tests.unit.eventlog.logs import event, execute
 
 
 def store(folder, first_seq, events, meta=None):
@@ -170,6 +170,33 @@ def test_more_names_than_are_kept_in_memory_are_read_right(tmp_path, monkeypatch
     store(tmp_path, 1, events)
     with closing(LogReader(tmp_path)) as reader:
         assert list(reader.scan()) == events
+
+
+def test_one_read_gives_events_of_every_kind(tmp_path):
+    events = [
+        event(seq, b"%d" % seq, topic=f"t/{seq % 3}", retain=seq % 4 == 0, verdict=seq % 3)
+        if seq < 5 or seq % 2
+        else event(seq, origin="cloud" if seq % 4 else "", properties=b"" if seq % 3 else b"\x01\x01")
+        for seq in range(1, 40)
+    ]
+    store(tmp_path, 1, events)
+    with closing(LogReader(tmp_path)) as reader:
+        assert reader.read(0, None, 100) == events
+        assert reader.read(7, None, 11) == events[7:18]
+        assert list(reader.scan()) == events
+
+
+def test_ids_of_names_may_be_of_any_size(tmp_path):
+    events = [event(seq, topic=f"t/{seq % 2}", client_id=f"dev{seq % 2}") for seq in range(1, 9)]
+    store(tmp_path, 1, events)
+    for table, column, to in (("topics", "topic", (1 << 24) + 2), ("clients", "client", (1 << 33) + 2)):
+        execute(
+            segment.path_of(tmp_path, 1),
+            f"UPDATE {table} SET id = {to} WHERE id = 1",
+            f"UPDATE events SET {column} = {to} WHERE {column} = 1",
+        )
+    with closing(LogReader(tmp_path)) as reader:
+        assert reader.read(0, None, 100) == events
 
 
 def test_a_reader_sees_what_is_committed_and_nothing_else(tmp_path):

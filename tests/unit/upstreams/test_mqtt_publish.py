@@ -20,12 +20,17 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0+#
 
 
 class Told(NamedTuple):
-    """A clock that says what the payload of an event begins with."""
+    """A clock that says the time of each time of receipt."""
 
-    times: dict[bytes, tuple[int, str]]
+    times: dict[int, tuple[int, str]]
 
     def of(self, event: Event) -> tuple[int, str]:
-        return self.times.get(event.payload, (event.received_ns, "synced"))
+        return self.times.get(event.received_ns, (event.received_ns, "synced"))
+
+
+def write(publisher: Publisher, event: Event, packet_id: int, *, retain: bool) -> bytes:
+    (packet,) = publisher.write_run([event], packet_id, retain=retain, bytes_max=1)
+    return packet
 
 
 def by_codec(envelope: RawEnvelope, event: Event, packet_id: int, *, retain: bool) -> bytes:
@@ -82,23 +87,52 @@ def test_packets_are_those_of_the_codec(
     ids: tuple[str, str],
     marks: list[tuple[str, str]],
 ) -> None:
-    told = Told({event.payload: time for event, time in zip(events, times, strict=False)})
+    told = Told({event.received_ns: time for event, time in zip(events, times, strict=False)})
     topics = TopicMap({"+": "one/{gateway}/{topic}"}, "g") if len(events) == 1 else TopicMap()
     envelope = RawEnvelope(gateway_id=ids[0], log_id=ids[1], true_time=told, marks=marks, topics=topics)
-    write = Publisher(envelope).write
+    publisher = Publisher(envelope)
     for event in events * 2:  # the second time from what is remembered
         expected = by_codec(envelope, event, packet_id, retain=event.retain)
-        assert write(event, packet_id, retain=event.retain) == expected
+        assert write(publisher, event, packet_id, retain=True) == expected
+
+
+STAMPS = st.tuples(st.integers(0, 2) | st.just(5 * 10**18), st.integers(0, 2), st.sampled_from(["boot", "before"]))
+RUNS = st.lists(
+    st.tuples(EVENTS, STAMPS, st.sampled_from(["a", "b"]), st.sampled_from(["dev", "other"])).map(
+        lambda of: of[0]._replace(
+            received_ns=of[1][0], mono_ns=of[1][1], boot_id=of[1][2], topic=of[2], client_id=of[3]
+        )
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(RUNS, st.integers(1, 60_000), st.booleans(), st.integers(1, 3000))
+def test_a_run_is_what_its_events_are_one_by_one_until_it_is_long_enough(
+    events: list[Event], packet_id: int, retain: bool, bytes_max: int
+) -> None:
+    told = Told({0: (10**18, "corrected"), 1: (1, "unsynced")})
+    envelope = RawEnvelope(gateway_id="g", log_id="l", true_time=told)
+    publisher = Publisher(envelope)
+    for _ in range(2):  # the second time from what is remembered
+        packets = publisher.write_run(events, packet_id, retain=retain, bytes_max=bytes_max)
+        assert packets == [
+            by_codec(envelope, event, packet_id + at, retain=event.retain and retain)
+            for at, event in enumerate(events[: len(packets)])
+        ]
+        assert len(b"".join(packets[:-1])) < bytes_max
+        assert len(packets) == len(events) or len(b"".join(packets)) >= bytes_max
 
 
 def test_an_event_that_is_sent_again_may_carry_a_better_time() -> None:
     event = Event(1, 5 * 10**9, 0, "boot", "dev", "t", 1, False, b"x")
-    times: dict[bytes, tuple[int, str]] = {}
+    times: dict[int, tuple[int, str]] = {}
     envelope = RawEnvelope(gateway_id="g", log_id="l", true_time=Told(times))
-    write = Publisher(envelope).write
+    publisher = Publisher(envelope)
     packets = set()
-    for times[b"x"] in ((5 * 10**9, "synced"), (5 * 10**9, "unsynced"), (10**18, "corrected")):
-        packet = write(event, 1, retain=False)
+    for times[5 * 10**9] in ((5 * 10**9, "synced"), (5 * 10**9, "unsynced"), (10**18, "corrected")):
+        packet = write(publisher, event, 1, retain=False)
         assert packet == by_codec(envelope, event, 1, retain=False)
         packets.add(packet)
     assert len(packets) == 3
@@ -110,7 +144,7 @@ def test_topics_beyond_the_limit_of_the_memory_come_out_right(monkeypatch: pytes
     publisher = Publisher(envelope)
     for seq in range(1, 30):
         event = Event(seq, seq * 10**9, 0, "boot", f"dev{seq % 5}", f"t/{seq % 7}", 1, False, b"x")
-        assert publisher.write(event, seq, retain=False) == by_codec(envelope, event, seq, retain=False)
+        assert write(publisher, event, seq, retain=False) == by_codec(envelope, event, seq, retain=False)
         assert len(publisher._faces) <= 3
 
 
@@ -120,7 +154,7 @@ def test_what_an_event_came_with_goes_on_beside_what_names_it() -> None:
     event = Event(7, 0, 0, "boot", "dev", "a/b", 1, False, b"1;2", properties=came_with, verdict=FLAGGED)
     topics = TopicMap({"a/{x}": "plant/{x}"})
     envelope = RawEnvelope(gateway_id="g", log_id="l", topics=topics, marks=[("historical", "true")])
-    packet, _ = mqtt5.read(memoryview(Publisher(envelope).write(event, 1, retain=False)))
+    packet, _ = mqtt5.read(memoryview(write(Publisher(envelope), event, 1, retain=False)))
     assert (packet.topic, packet.payload) == ("plant/b", b"1;2")
     assert (packet.payload_format_indicator, packet.content_type, packet.response_topic) == (1, "text/csv", None)
     assert packet.user_properties == [
@@ -142,4 +176,4 @@ def test_what_an_event_came_with_goes_on_beside_what_names_it() -> None:
 def test_what_does_not_fit_is_a_value_error(wrong: dict[str, object]) -> None:
     event = Event(1, 0, 0, "boot", "dev", "t", 1, False, b"x")._replace(**wrong)
     with pytest.raises(ValueError, match="limit"):
-        Publisher(RawEnvelope(gateway_id="g", log_id="l")).write(event, 1, retain=False)
+        write(Publisher(RawEnvelope(gateway_id="g", log_id="l")), event, 1, retain=False)

@@ -87,8 +87,9 @@ def test_refusal_tells_the_servers_words() -> None:
 
 @given(st.text(max_size=20).filter(lambda text: "\0" not in text), st.binary(max_size=50), st.booleans())
 def test_3_1_1_publish_is_what_the_standard_says(topic: str, payload: bytes, retain: bool) -> None:
-    event = make_events(1)[0]._replace(topic=topic, payload=payload)
-    ((first, body),), rest = split(Mqtt311().publish(event, 258, retain=retain), 1000)
+    event = make_events(1)[0]._replace(topic=topic, payload=payload, retain=retain)
+    (packet,) = Mqtt311().publish([event], 258, retain=True, bytes_max=1)
+    ((first, body),), rest = split(packet, 1000)
     assert first == 0x32 + retain
     encoded = topic.encode()
     assert body == len(encoded).to_bytes(2, "big") + encoded + b"\x01\x02" + payload
@@ -99,7 +100,16 @@ def test_what_does_not_fit_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="65535"):
         Mqtt311().connect(Login("c" * 65_536, 30))
     with pytest.raises(ValueError, match="65535"):
-        Mqtt311().publish(make_events(1)[0]._replace(topic="t" * 65_536), 1, retain=False)
+        Mqtt311().publish([make_events(1)[0]._replace(topic="t" * 65_536)], 1, retain=False, bytes_max=1)
+
+
+def test_3_1_1_publishes_of_a_run_until_it_is_long_enough() -> None:
+    events = [event._replace(retain=True) for event in make_events(3)]
+    (first,) = Mqtt311().publish(events[:1], 7, retain=False, bytes_max=1)
+    assert Mqtt311().publish(events, 7, retain=False, bytes_max=1) == [first]
+    packets = Mqtt311().publish(events, 7, retain=False, bytes_max=len(first) + 1)
+    assert packets == [first, *Mqtt311().publish(events[1:2], 8, retain=False, bytes_max=1)]
+    assert len(Mqtt311().publish(events, 7, retain=False, bytes_max=10_000)) == 3
 
 
 @pytest.mark.parametrize(
