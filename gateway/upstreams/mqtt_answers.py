@@ -1,4 +1,4 @@
-"""Runs of plain answers, nearly all that a server says, read by one comparison instead of one by one. Pure.
+"""Plain answers, nearly all that a server says: in order and of one form they are read by one comparison. Pure.
 
 Plain is a PUBACK that says nothing but yes, and one of MQTT 5 that says yes and that nobody subscribes to the topic
 (reason code 0x10, section 3.4.2.1): a server that only stores events answers all of them so.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PLAIN = struct.Struct(">HH")
 _WITH_REASON = struct.Struct(">HHB")
-_NO_SUBSCRIBER = 0x10
+_NO_SUBSCRIBER = b"\x10"
 
 
 def take_run(flight: Flight, data: bytes) -> int:
@@ -38,23 +38,27 @@ def take_run(flight: Flight, data: bytes) -> int:
             break
         flight.taken_in_order(count)
         read += size * count
-    return read + _take_each(flight, data, read, head, form)
+    return _take_each(flight, data, read)
 
 
-def _take_each(flight: Flight, data: bytes, begin: int, head: int, form: struct.Struct) -> int:
-    """Those of the same form that come in another order."""
-    read = 0
-    end = begin + (len(data) - begin) // form.size * form.size
-    for found, packet_id, *reason in form.iter_unpack(data[begin:end]):
-        if found != head or reason not in ([], [_NO_SUBSCRIBER]):
+def _take_each(flight: Flight, data: bytes, at: int) -> int:
+    """Plain answers of both forms and in any order, one by one; returns where something else begins."""
+    size, taken = len(data), flight.taken
+    while at + _PLAIN.size <= size and data[at] == PUBACK:
+        body = at + 2
+        if data[at + 1] == 2:
+            end = at + _PLAIN.size
+        elif data[at + 1] == 3 and data[body + 2 : body + 3] == _NO_SUBSCRIBER:
+            end = at + _WITH_REASON.size
+        else:
             break
-        flight.taken(packet_id)
-        read += form.size
-    return read
+        taken(data[body] << 8 | data[body + 1])
+        at = end
+    return at
 
 
 @cache
 def _tape(head: int, form: struct.Struct) -> bytes:
     """What a server says that takes everything in order: 256 KB, and 320 KB where it tells that nobody subscribes."""
-    reason = (_NO_SUBSCRIBER,) * (form is _WITH_REASON)
+    reason = tuple(_NO_SUBSCRIBER) * (form is _WITH_REASON)
     return b"".join(form.pack(head, packet_id, *reason) for packet_id in range(1, INFLIGHT_MAX + 1))
