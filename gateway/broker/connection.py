@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gateway.broker.config import BrokerConfig
     from gateway.broker.outbox import Outbox
-    from gateway.broker.packets import Connect
+    from gateway.broker.packets import Connect, Header
     from gateway.broker.reading import ReadBuffer
     from gateway.broker.rights import Rights
     from gateway.ingest.ingest import Ingest
@@ -232,7 +232,7 @@ class Connection(Link):
                 if header is None:
                     self._awaited_bytes = size - at + 1
                     break
-                kind, flags, start, end = header
+                kind, _, start, end = header
                 if kind == packets.PUBLISH and at >= look_at:
                     if self._must_wait_for_room():
                         break
@@ -243,8 +243,7 @@ class Connection(Link):
                 if kind == packets.PUBLISH and self.connect is not None:
                     if self._pace is not None and self._is_too_fast(self._pace):
                         break
-                    receipts += self._publish(stamp, flags, data, start, end)
-                    end = self._run.take(stamp, data, end, look_at, receipts)
+                    end = self._take_in(stamp, data, at, header, look_at, receipts)
                 elif kind == packets.PUBREL and self.connect is not None:
                     receipts += self._release(data[start:end])
                 else:
@@ -259,6 +258,17 @@ class Connection(Link):
     def _check_first(self, data: bytes) -> None:
         if self.connect is None and data and data[0] != packets.CONNECT << 4 and not self.closing:
             raise ProtocolViolation("the first packet is not CONNECT")
+
+    def _take_in(
+        self, stamp: tuple[int, int], data: bytes, at: int, header: Header, until: int, receipts: bytearray
+    ) -> int:
+        """Take in the messages from `at` on up to about `until`, at least the first; returns where they end."""
+        end = self._run.take(stamp, data, at, until, receipts)
+        if end > at:
+            return end
+        _, flags, start, end = header
+        receipts += self._publish(stamp, flags, data, start, end)
+        return end
 
     def _publish(self, stamp: tuple[int, int], flags: int, data: bytes, start: int, end: int) -> bytes:
         """Take a message in; returns the receipt that is due when it is on disk."""

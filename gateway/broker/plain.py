@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from gateway.broker.limits import Pace
+    from gateway.ingest.ingest import AppendRun, Message
 
 _PUBLISH = 0x32
 """First byte of a PUBLISH with QoS 1, less its RETAIN flag."""
@@ -19,15 +20,14 @@ _BYTES_MAX = 0x3FFF
 """Longest body whose length takes two bytes."""
 _PACKET_BYTES_MIN = 7
 """Shortest plain packet: header, a topic of one character, packet identifier."""
-_RECEIPT_BYTES = 4
 
 
 class Intake(Protocol):
-    """Who takes messages in; its `append` may be another one tomorrow, when contracts change."""
+    """Who takes messages in; its `append_run` may be another one tomorrow, when contracts change."""
 
     @property
-    def append(self) -> Callable[..., int]:
-        """See `Ingest.append`."""
+    def append_run(self) -> AppendRun:
+        """See `Ingest.append_run`."""
         ...
 
 
@@ -60,36 +60,45 @@ class PlainRun:
 
     def take(self, stamp: tuple[int, int], data: bytes, at: int, until: int, receipts: bytearray) -> int:
         """Take in the run that begins at `at`, up to about `until`; its receipts are added. Returns where it ends."""
-        size, topics, append = len(data), self._topics, self._intake.append
-        client_id, bytes_max = self._client_id, self._bytes_max
-        received_ns, mono_ns = stamp
-        before, pace = len(receipts), self._pace
+        size, topics, bytes_max = len(data), self._topics, self._bytes_max
+        messages: list[Message] = []
+        raw_ids: list[bytes] = []
+        pace = self._pace
         if pace is not None:
             until = min(until, at + pace.room * _PACKET_BYTES_MIN)
+        prefix, id_from, bytes_, name, retain = b"", 0, 0, "", False
         while at < until and at + 4 <= size:
-            first, length, start = data[at], data[at + 1], at + 2
-            if length >= 0x80:
-                length += (data[start] << 7) - 0x80
-                start += 1
-            end = start + length
-            if first & 0xFE != _PUBLISH or end > size or not 4 <= length <= bytes_max:
+            if not bytes_ or not data.startswith(prefix, at):  # else it is on the same topic and as long
+                first, length, start = data[at], data[at + 1], at + 2
+                if length >= 0x80:
+                    length += (data[start] << 7) - 0x80
+                    start += 1
+                end = start + length
+                if first & 0xFE != _PUBLISH or end > size or not 4 <= length <= bytes_max:
+                    break
+                topic_end = start + 2 + (data[start] << 8 | data[start + 1])
+                topic = topics.get(data[start + 2 : topic_end])
+                if topic is None or topic_end + 2 > end:
+                    break
+                prefix, id_from, bytes_ = data[at:topic_end], topic_end - at, end - at
+                name, retain = topic, first == _PUBLISH | 1
+            body, end = at + id_from + 2, at + bytes_
+            raw_id = data[body - 2 : body]
+            if raw_id == b"\0\0" or end > size:
                 break
-            topic_end = start + 2 + (data[start] << 8 | data[start + 1])
-            body = topic_end + 2
-            topic = topics.get(data[start + 2 : topic_end])
-            raw_id = data[topic_end:body]
-            if topic is None or body > end or raw_id == b"\0\0":
-                break
-            append(received_ns, mono_ns, client_id, topic, 1, first == _PUBLISH | 1, data[body:end])
-            receipts += b"\x40\x02" + raw_id
+            messages.append((name, retain, data[body:end]))
+            raw_ids.append(raw_id)
             at = end
-        if pace is not None:
-            pace.spend((len(receipts) - before) // _RECEIPT_BYTES)
+        if messages:
+            self._intake.append_run(*stamp, self._client_id, messages)
+            receipts += b"\x40\x02" + b"\x40\x02".join(raw_ids)
+            if pace is not None:
+                pace.spend(len(messages))
         return at
 
 
 class _Nobody:
-    def append(self, *_: object) -> int:
+    def append_run(self, *_: object) -> None:
         raise AssertionError
 
 

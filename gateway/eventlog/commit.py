@@ -21,7 +21,7 @@ from gateway.event import ACCEPTED, LOCAL, new_event
 from gateway.eventlog.batch import Batch, InboundMark, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.eventlog.batch import Numbered, Receiver, Violated
     from gateway.eventlog.config import LogConfig
@@ -133,6 +133,29 @@ class GroupCommit:
         if not self._handing_over:
             self._schedule()
         return seq
+
+    def append_run(
+        self, received_ns: int, mono_ns: int, client_id: str, messages: Sequence[tuple[str, bool, bytes]]
+    ) -> None:
+        """Take in events of QoS 1 that one client brought together; of each, topic, RETAIN flag and payload."""
+        batch = self._batch
+        size = sum([len(topic) + len(payload) for topic, _, payload in messages])
+        count = len(messages)
+        bytes_ = batch.bytes_ + size + EVENT_OVERHEAD_BYTES * count
+        if len(batch.events) + count > self._batch_events_max or bytes_ > self._batch_bytes_max:
+            for topic, retain, payload in messages:
+                self.append(received_ns, mono_ns, client_id, topic, 1, retain, payload)
+            return
+        boot_id = self._boot_id
+        batch.events += [
+            new_event((seq, received_ns, mono_ns, boot_id, client_id, topic, 1, retain, payload, LOCAL, None, ACCEPTED))
+            for seq, (topic, retain, payload) in enumerate(messages, self._next_seq)
+        ]
+        self._next_seq += count
+        batch.bytes_ = bytes_
+        self._pending_bytes += size + MEMORY_PER_EVENT_BYTES * count
+        if not self._handing_over:
+            self._schedule()
 
     def mark_inbound(self, client_id: str, packet_id: int, seq: int) -> None:
         """Store a change of a client's QoS 2 packet ids with the events around it (see `InboundMark`)."""

@@ -11,7 +11,7 @@ It knows of no socket and no packet: those who bring messages implement `Source`
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from gateway.contracts.contracts import NO_CONTRACTS
 from gateway.contracts.verdict import Stamp
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from gateway.contracts.contracts import Contracts
     from gateway.event import Event
     from gateway.eventlog.log import EventLog
+
+
+Message: TypeAlias = tuple[str, bool, bytes]
+"""Topic, RETAIN flag, payload."""
+
+
+class AppendRun(Protocol):
+    """Takes in QoS 1 messages that one client sent together."""
+
+    def __call__(self, received_ns: int, mono_ns: int, client_id: str, messages: Sequence[Message]) -> None:
+        """In order; a receipt that is asked for after this call covers them."""
+        ...
 
 
 class Source(Protocol):
@@ -62,6 +74,8 @@ class Ingest:
         """`append(received_ns, mono_ns, client_id, topic, qos, retain, payload)`: a message becomes an event; returns
         its number, 0 if its contract has it rejected. Bound here without a wrapper as long as there are no contracts,
         because it is called for every message (see `GroupCommit.append` and `Judging.append`)."""
+        self.append_run: AppendRun = log.intake.append_run
+        """The same for QoS 1 messages that one client sent together, as nearly all are."""
         self.use(contracts, config or IngestConfig())
         self.ask_receipt = log.intake.ask_receipt
         """`ask_receipt(source, receipt)`: see `GroupCommit.ask_receipt`."""
@@ -74,7 +88,8 @@ class Ingest:
             log.sequences.devices_max = config.devices_max
             self._repeats.limit(config.repeats_messages_max, config.repeats_bytes_max)
         log.sequences.keep_only(contracts.stamped)
-        self.append = Judging(log, contracts, self._repeats).append if contracts else log.intake.append
+        intake = Judging(log, contracts, self._repeats) if contracts else log.intake
+        self.append, self.append_run = intake.append, intake.append_run
 
     def catch_up(self) -> None:
         """Learn from the end of the log how far devices had counted, and which messages may come again.

@@ -13,8 +13,11 @@ from gateway.event import FLAGGED, LOCAL, QUARANTINED
 from gateway.eventlog.batch import Violated
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.contracts.contracts import Contracts
     from gateway.eventlog.log import EventLog
+    from gateway.ingest.ingest import Message
     from gateway.ingest.repeats import Repeats
 
 REJECTED = 0
@@ -66,6 +69,12 @@ class Judging:
         if qos == 1:
             self._repeats.add(client_id, topic, payload, seq)
         return seq
+
+    def append_run(self, received_ns: int, mono_ns: int, client_id: str, messages: Sequence[Message]) -> None:
+        """As `GroupCommit.append_run`; each is judged by itself."""
+        append = self.append
+        for topic, retain, payload in messages:
+            append(received_ns, mono_ns, client_id, topic, 1, retain, payload)
 
     def _note(self, seq: int, verdict: int, said: Violation, client_id: str) -> None:
         contract, version, device, field, rule, value, _ = said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,11 @@ from hypothesis import strategies as st
 from gateway.broker.limits import Pace
 from gateway.broker.plain import NO_RUN, PlainRun
 from tests.unit.broker.ports import Now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.ingest.ingest import Message
 
 TOPIC = b"devices/a/t"
 TOPICS = {TOPIC: "devices/a/t"}
@@ -31,9 +37,8 @@ class Intake:
     def __init__(self) -> None:
         self.taken: list[tuple[object, ...]] = []
 
-    def append(self, *message: object) -> int:
-        self.taken.append(message)
-        return len(self.taken)
+    def append_run(self, received_ns: int, mono_ns: int, client_id: str, messages: Sequence[Message]) -> None:
+        self.taken += [(received_ns, mono_ns, client_id, topic, retain, payload) for topic, retain, payload in messages]
 
 
 def take(
@@ -49,9 +54,9 @@ def test_a_run_is_taken_with_its_receipts_in_order() -> None:
     end, taken, receipts = take(data)
     assert end == len(data)
     assert taken == [
-        (*STAMP, "a", "devices/a/t", 1, False, b"one"),
-        (*STAMP, "a", "devices/a/t", 1, True, b""),
-        (*STAMP, "a", "devices/a/t", 1, False, bytes(300)),
+        (*STAMP, "a", "devices/a/t", False, b"one"),
+        (*STAMP, "a", "devices/a/t", True, b""),
+        (*STAMP, "a", "devices/a/t", False, bytes(300)),
     ]
     assert receipts == b"\x40\x02\x00\x01\x40\x02\x02\x03\x40\x02\x00\x03"
 
@@ -83,6 +88,26 @@ def test_a_run_ends_before_whatever_is_not_plain(other: bytes) -> None:
     assert receipts == b"\x40\x02\x00\x01"
 
 
+def test_a_run_of_like_messages_is_told_apart_from_what_only_begins_like_them() -> None:
+    data = publish(1, b"one") + publish(2, b"two") + publish(3, b"four") + publish(4, b"five") + publish(5, b"one")
+    end, taken, receipts = take(data + publish(6, b"one")[:-1])
+    assert end == len(data)
+    assert [payload for *_, payload in taken] == [b"one", b"two", b"four", b"five", b"one"]
+    assert receipts == b"".join(b"\x40\x02\x00" + bytes([packet_id]) for packet_id in range(1, 6))
+    assert take(publish(1) + publish(0))[0] == len(publish(1))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([TOPIC, b"t"]), st.binary(max_size=3)), max_size=12))
+def test_a_run_takes_what_its_packets_say_one_by_one(messages: list[tuple[int, bytes, bytes]]) -> None:
+    packets = [publish(7, payload, first=0x32 + (kind == 1), topic=topic) for kind, topic, payload in messages]
+    end, taken, receipts = take(b"".join(packets))
+    each = [take(packet) for packet in packets]
+    plain = next((at for at, one in enumerate(each) if not one[0]), len(each))
+    assert end == len(b"".join(packets[:plain]))
+    assert taken == [message for one in each[:plain] for message in one[1]]
+    assert receipts == b"".join(one[2] for one in each[:plain])
+
+
 def test_a_run_ends_at_its_limits() -> None:
     data = publish(1) * 10
     assert take(data, until=len(data) // 2)[0] == len(data) // 2
@@ -111,6 +136,6 @@ def test_messages_are_judged_by_contracts_that_came_after_their_client() -> None
     intake, judged = Intake(), Intake()
     run = PlainRun("a", TOPICS, intake, 1 << 18)
     run.take(STAMP, publish(1), 0, 1 << 20, bytearray())
-    intake.append = judged.append  # type: ignore[method-assign]
+    intake.append_run = judged.append_run  # type: ignore[method-assign]
     run.take(STAMP, publish(2), 0, 1 << 20, bytearray())
     assert len(intake.taken) == len(judged.taken) == 1

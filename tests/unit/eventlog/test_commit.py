@@ -282,6 +282,26 @@ async def test_a_transaction_holds_no_more_bytes_than_it_may_but_at_least_one_ev
     assert [len(seqs) for seqs in desk.writer.transactions] == [1, 3, 2, 1, 1]
 
 
+async def test_messages_that_came_together_are_taken_in_as_they_are_one_by_one(desk_of):
+    desk = desk_of(batch_events_max=5, batch_bytes_max=4096, pending_bytes_max=11 * 400 + 6000)
+    await desk.hold_first()
+    messages = [("t", False, b"1"), ("long/topic", True, b"22"), ("t", False, b"333")]
+    for _ in range(3):
+        desk.commit.append_run(1, 2, "dev", messages)
+    desk.commit.append_run(1, 2, "dev", [("t", False, bytes(3000))] * 2)
+    assert desk.commit.congested
+    desk.release()
+    await desk.commit.settled()
+    assert not desk.commit.congested
+    assert [len(seqs) for seqs in desk.writer.transactions] == [1, 5, 5, 1]
+    with closing(LogReader(desk.folder)) as reader:
+        stored = list(reader.scan(1))
+    assert [(e.seq, e.topic, e.qos, e.retain, e.payload) for e in stored[:9]] == [
+        (seq, topic, 1, retain, payload) for seq, (topic, retain, payload) in enumerate(messages * 3, 2)
+    ]
+    assert {(e.received_ns, e.mono_ns, e.client_id, e.boot_id) for e in stored} == {(1, 2, "dev", HandClock.boot_id)}
+
+
 async def test_a_packet_id_is_stored_in_the_transaction_of_its_event_even_if_that_is_full(desk_of):
     desk = desk_of(batch_events_max=2)
     await desk.hold_first()
