@@ -118,7 +118,7 @@ class UpstreamConfig(BaseModel):
     )
     connect_timeout_s: float = Field(default=10, gt=0, description="Limit for connecting and logging in.")
     backoff_initial_s: float = Field(default=1, gt=0, description="Wait after the first failure; it doubles.")
-    backoff_max_s: float = Field(default=120, gt=0, description="Limit of the wait between two tries.")
+    backoff_max_s: float = Field(default=30, gt=0, description="Limit of the wait between two tries.")
     blocked_retry_s: float = Field(
         default=60, gt=0, description="Wait between tries while the upstream does not permit what we send."
     )
