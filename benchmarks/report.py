@@ -66,6 +66,7 @@ MEASURES = (
     Measure("live_acked_per_s", "  acknowledged/s meanwhile"),
     Measure("drain_per_s", "drain of the backlog: events/s", goal=Goal(at_least_ratio=1.3)),
     Measure("first_s", "  upstream up to first event, s", 2),
+    Measure("drain_from_up_per_s", "  upstream up to last of it: events/s"),
     Measure("local_0_per_s", "one local subscriber, QoS 0: events/s", goal=Goal(at_least_ratio=0.4)),
     Measure("local_0_missing", "  not delivered (QoS 0 permits it)"),
     Measure("local_1_per_s", "one local subscriber, QoS 1: events/s", goal=Goal(at_least_ratio=0.4)),

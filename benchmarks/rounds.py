@@ -121,6 +121,7 @@ class Round:
         seconds = max(seen["last"] - seen["first"], 1e-3)
         self.figures |= {
             "first_s": seen["first"] - reply["up_at"],
+            "drain_from_up_per_s": seen["arrived"] / (seen["last"] - reply["up_at"]),
             "drain_per_s": seen["arrived"] / seconds,
             "drain_cpu_us": (self._server.cpu_s() - cpu_s) / (backlog + live) * 1e6,
             "receiver_cpu_us": reply["cpu_s"] / (backlog + live) * 1e6,

@@ -21,8 +21,8 @@ import uvloop
 
 from gateway.event import Event
 from gateway.eventlog import checksum
-from gateway.eventlog.reader import SegmentReader
 from gateway.eventlog.segment import Segment, path_of, remove
+from gateway.eventlog.segment_reader import SegmentReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable

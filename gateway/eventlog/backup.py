@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.errors import ConfigError, LogError
 from gateway.eventlog import damage, state
 from gateway.eventlog.damage import Damaged, sync_folder, wal_of
-from gateway.eventlog.reader import SegmentReader, last_of, segments_in
+from gateway.eventlog.reader import last_of, segments_in
 from gateway.eventlog.recovery import COPY_OF
 from gateway.eventlog.repair import fault
 from gateway.eventlog.segment import connect, connect_reading, path_of
+from gateway.eventlog.segment_reader import SegmentReader
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from gateway.errors import LogError
 from gateway.eventlog import damage, pages
 from gateway.eventlog.damage import Damaged
-from gateway.eventlog.reader import SegmentReader
 from gateway.eventlog.segment import connect_reading, first_seq_of
+from gateway.eventlog.segment_reader import SegmentReader
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from gateway.eventlog.damage import Damaged, inode_of, translated
 from gateway.eventlog.losses import Span
-from gateway.eventlog.reader import SALVAGED, last_of
+from gateway.eventlog.reader import last_of
 from gateway.eventlog.segment import connect_reading, path_of
+from gateway.eventlog.segment_reader import SALVAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

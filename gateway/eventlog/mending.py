@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.errors import LogError
 from gateway.eventlog import damage, losses, salvage
 from gateway.eventlog.losses import Span
-from gateway.eventlog.reader import SALVAGED, UNSURE_FROM, SegmentReader
+from gateway.eventlog.reader import UNSURE_FROM
 from gateway.eventlog.segment import Segment, path_of
+from gateway.eventlog.segment_reader import SALVAGED, SegmentReader
 from gateway.eventlog.state import path_of as state_path_of
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.event import QUARANTINED
-from gateway.eventlog.reader import SegmentReader, last_of
+from gateway.eventlog.reader import last_of
 from gateway.eventlog.segment import path_of
+from gateway.eventlog.segment_reader import SegmentReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

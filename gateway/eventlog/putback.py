@@ -15,9 +15,10 @@ from gateway.errors import ConfigError
 from gateway.eventlog import ahead_rows, losses
 from gateway.eventlog.losses import Span
 from gateway.eventlog.mending import Mender, damaged_folder, runs
-from gateway.eventlog.reader import SegmentReader, last_of
+from gateway.eventlog.reader import last_of
 from gateway.eventlog.recovery import log_id_in
 from gateway.eventlog.segment import Segment, path_of
+from gateway.eventlog.segment_reader import SegmentReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

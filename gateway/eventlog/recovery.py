@@ -17,9 +17,10 @@ from gateway.eventlog import damage, devices, losses, mending, paused, quarantin
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.losses import Span
 from gateway.eventlog.places import CURSORS_LOST
-from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
+from gateway.eventlog.reader import LogReader, segments_in
 from gateway.eventlog.reserve import Reserve
 from gateway.eventlog.segment import path_of
+from gateway.eventlog.segment_reader import SegmentReader
 from gateway.eventlog.state import State
 from gateway.eventlog.writer import SegmentWriter, safely_above
 

@@ -18,8 +18,8 @@ from gateway.errors import LogError
 from gateway.event import LOCAL, Event
 from gateway.eventlog import checksum, notes, pages, wal
 from gateway.eventlog.damage import SQLITE_ERRORS, page_bytes_of, wal_of
-from gateway.eventlog.reader import FLAGS, rows_statement
 from gateway.eventlog.segment import Segment, connect
+from gateway.eventlog.segment_reader import FLAGS, rows_statement
 
 if TYPE_CHECKING:
     import sqlite3

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.eventlog.boots import Boots
-    from gateway.eventlog.reader import LogReader, Stamped
+    from gateway.eventlog.reader import LogReader
+    from gateway.eventlog.segment_reader import Stamped
 
 SLACK_NS = 2 * AGREES_NS
 """A synced event may be a second off its anchor, to either side."""

@@ -9,8 +9,8 @@ import pytest
 from gateway.eventlog import checksum
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.mending import Mender
-from gateway.eventlog.reader import SegmentReader
 from gateway.eventlog.segment import Segment, path_of
+from gateway.eventlog.segment_reader import SegmentReader
 from gateway.eventlog.state import State
 from gateway.eventlog.state import path_of as state_path_of
 from tests.unit.eventlog.logs import HandClock, event, execute

@@ -8,8 +8,9 @@ import pytest
 
 from gateway.eventlog import finding
 from gateway.eventlog.damage import Damaged
-from gateway.eventlog.reader import SALVAGED, UNSURE_FROM, LogReader
+from gateway.eventlog.reader import UNSURE_FROM, LogReader
 from gateway.eventlog.segment import Segment, path_of
+from gateway.eventlog.segment_reader import SALVAGED
 from tests.unit.eventlog.logs import event, execute, opened, power_cut, put, seqs
 from tests.unit.eventlog.test_reader import store
 

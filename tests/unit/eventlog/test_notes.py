@@ -15,9 +15,10 @@ from gateway.eventlog.batch import Batch, Release, Violated
 from gateway.eventlog.damage import Damaged
 from gateway.eventlog.mending import Mender
 from gateway.eventlog.notes import LOST, Notes
-from gateway.eventlog.reader import LogReader, SegmentReader
+from gateway.eventlog.reader import LogReader
 from gateway.eventlog.repair import put_back, repair
 from gateway.eventlog.segment import Segment, path_of
+from gateway.eventlog.segment_reader import SegmentReader
 from tests.unit.eventlog.logs import HandClock, event, execute, firsts, limits, opened, power_cut, put
 
 texts = st.text(max_size=12)

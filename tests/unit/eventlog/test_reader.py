@@ -10,8 +10,9 @@ import pytest
 from gateway.errors import LogError
 from gateway.eventlog import segment
 from gateway.eventlog.batch import Batch
-from gateway.eventlog.reader import LogReader, SegmentReader, segments_in
+from gateway.eventlog.reader import LogReader, segments_in
 from gateway.eventlog.segment import Segment
+from gateway.eventlog.segment_reader import SegmentReader
 from tests.unit.eventlog.logs import event, execute
 
 
@@ -165,7 +166,8 @@ def test_more_segments_than_may_be_open_are_read(tmp_path):
 
 
 def test_more_names_than_are_kept_in_memory_are_read_right(tmp_path, monkeypatch):
-    monkeypatch.setattr("gateway.eventlog.reader._NAMES_MAX", 5)
+    monkeypatch.setattr("gateway.eventlog.segment_reader._NAMES_MAX", 5)
+    monkeypatch.setattr("gateway.eventlog.plain_rows._FACES_MAX", 5)
     events = [event(n, topic=f"t/{n % 12}", client_id=f"c/{n % 7}") for n in range(1, 80)]
     store(tmp_path, 1, events)
     with closing(LogReader(tmp_path)) as reader:

@@ -12,8 +12,8 @@ from gateway.errors import LogError
 from gateway.eventlog import segment
 from gateway.eventlog.batch import Batch, InboundMark
 from gateway.eventlog.pages import PAGE_BYTES
-from gateway.eventlog.reader import SegmentReader
 from gateway.eventlog.segment import Segment
+from gateway.eventlog.segment_reader import SegmentReader
 from tests.unit.eventlog.logs import HandClock, commit_held_back, event, execute, refuse_inserts
 
 EVERY_BYTE = bytes(range(256))

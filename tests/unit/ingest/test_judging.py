@@ -9,7 +9,7 @@ import pytest
 from gateway.contracts.contracts import NO_CONTRACTS
 from gateway.event import ACCEPTED, FLAGGED, QUARANTINED
 from gateway.eventlog.batch import Violated
-from gateway.eventlog.reader import SegmentReader
+from gateway.eventlog.segment_reader import SegmentReader
 from gateway.ingest.ingest import Ingest
 from gateway.ingest.originals import with_original
 from tests.unit.contracts.contracts_of import contracts_of
