@@ -33,6 +33,8 @@ DAY_S = float(os.environ.get("GATEWAY_DAY_S") or 6)
 SPEED = 100
 SLOW = 5
 """Events a second of the slow link; the site makes a hundred times as many, on a machine that keeps up."""
+DOORS_MAX = 100_000
+"""Room for what the refusing server refuses in a whole day: 26,000 were, in one of 864 s."""
 QUICK = "backoff_initial_s = 0.1\nbackoff_max_s = 0.5\n"
 
 pytestmark = pytest.mark.timeout(180 + 4 * DAY_S)
@@ -102,6 +104,7 @@ def test_a_day_of_sensors_reaches_three_upstreams_of_which_none_is_well(gateway_
         gateway = gateway_at()
         site = gateway.config_path.read_text(encoding="utf-8")
         others = dead.section("dead") + refusing.section("refusing")
+        others += f"[quarantine]\nevents_max = {DOORS_MAX}\nbytes_max = {DOORS_MAX * 1024}\n"
         gateway.config_path.write_text(site + others + slow.section("slow", f"rate_events_max = {SLOW}"))
         gateway.start()
         assert gateway.command("upstreams", "pause", "refusing").returncode == 0

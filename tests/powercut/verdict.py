@@ -133,6 +133,7 @@ async def _open_once(data_dir: Path) -> Opened:
     clock = SystemClock()
     log = EventLog(data_dir, _LIMITS, clock, [_UPSTREAM])
     try:
+        await log.mend()  # as a gateway does before all else: what is damaged is not in the head until then
         events: list[Event] = []
         while more := await log.read(events[-1].seq if events else 0, 1000):
             events += more
