@@ -1,8 +1,8 @@
 """Group commit: while one transaction is on its way to the disk, all that arrives gathers in the next one.
 
-So a slow card costs latency and not throughput. A fast one is not asked for a commit for each few events either: the
-next transaction gathers for `commit_gather_ms`, unless it is full, or everybody who was acknowledged by the last one
-has been heard again, because a device that waits for its acknowledgement has nothing more to bring. What waits is
+So a slow card costs latency and not throughput. Neither is the disk asked for a commit for each few events: after one
+the next gathers for `commit_gather_ms`, unless it is full, or everybody who was acknowledged by the last one has been
+heard again, because a device that waits for its acknowledgement has nothing more to bring. What waits is
 bounded by `pending_bytes_max`: `congested` tells whoever brings events to stop reading from its sockets. A batch that
 the disk refused is tried again, whole and in its place, until it is stored; nothing of it is acknowledged before.
 """
@@ -259,9 +259,7 @@ class GroupCommit:
             return
         batch = self._queue.popleft()
         loop = asyncio.get_running_loop()
-        now_s = loop.time()
-        self._next_commit_s = now_s + self._config.commit_interval_ms / 1000
-        self._gathered_s = now_s + self._config.commit_gather_ms / 1000
+        self._next_commit_s = loop.time() + self._config.commit_interval_ms / 1000
         self._awaited = set(batch.receipts)
         future = loop.run_in_executor(self.thread, self._writer.write, batch)
         future.add_done_callback(partial(self._written, batch))
@@ -279,6 +277,7 @@ class GroupCommit:
                 self.crash.set_exception(error)
         else:
             self.report("")
+            self._gathered_s = asyncio.get_running_loop().time() + self._config.commit_gather_ms / 1000
             self._hand_over()  # the disk works on the next batch while this one is acknowledged
             self._pending_bytes -= MEMORY_PER_NUMBER_BYTES * len(batch.numbered)
             if batch.events:

@@ -39,7 +39,7 @@ class LogConfig(BaseModel):
     """Shortest time between the beginnings of two commits. More makes acknowledgements later and writes fewer; never
     less durable."""
     commit_gather_ms: float = Field(default=5, ge=0, le=1000)
-    """How long after the beginning of a commit the next one waits for more events, so that not each few have a commit
+    """How long after a commit the next one waits for more events, so that not each few have a commit
     of their own. It waits no longer when everybody whom the last commit acknowledged has sent again: a device that
     waits for its acknowledgement is not held up, and none is after a rest of that length."""
     pending_bytes_max: int = Field(default=4 * _MIB, ge=4096)

@@ -6,7 +6,7 @@ acknowledged after the commit, so that a bad message does not block good ones.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.contracts.verdict import Stamp, Violation
 from gateway.event import FLAGGED, LOCAL, QUARANTINED
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gateway.eventlog.log import EventLog
     from gateway.ingest.ingest import Message
     from gateway.ingest.repeats import Repeats
+
+    Taken: TypeAlias = tuple[int, int, str, str, int, bool, bytes, str, bytes | None]
+    """What `GroupCommit.append` is given of a message, in this order, but for the verdict."""
 
 REJECTED = 0
 """What stands for the number of a message that did not become an event."""
@@ -56,25 +59,41 @@ class Judging:
         said = self._judge(topic, payload)
         if said is None:
             return self._take(received_ns, mono_ns, client_id, topic, qos, retain, payload, origin, properties)
+        message = received_ns, mono_ns, client_id, topic, qos, retain, payload, origin, properties
+        return self._append_judged(said, message)
+
+    def append_run(self, received_ns: int, mono_ns: int, client_id: str, messages: Sequence[Message]) -> None:
+        """As `GroupCommit.append_run`; each is judged by itself, and those of which nothing is said go on together."""
+        judge = self._judge
+        said_of = [judge(topic, payload) for topic, _, payload in messages]
+        done = 0
+        for at, said in enumerate(said_of):
+            if said is not None:
+                if at > done:
+                    self._intake.append_run(received_ns, mono_ns, client_id, messages[done:at])
+                topic, retain, payload = messages[at]
+                message = received_ns, mono_ns, client_id, topic, 1, retain, payload, LOCAL, None
+                self._append_judged(said, message)
+                done = at + 1
+        if done < len(messages):
+            self._intake.append_run(received_ns, mono_ns, client_id, messages[done:])
+
+    def _append_judged(self, said: Violation | Stamp, message: Taken) -> int:
+        """Take a message in of which its contract has something to say."""
+        _, _, client_id, topic, qos, _, payload, _, _ = message
         if isinstance(said, Violation):
             if said.policy == "reject":
                 return self._reject(said, client_id)
             verdict = FLAGGED if said.policy == "flag" else QUARANTINED
-            seq = self._take(received_ns, mono_ns, client_id, topic, qos, retain, payload, origin, properties, verdict)
+            seq = self._take(*message, verdict)
             self._note(seq, verdict, said, client_id)
             return seq
-        seq = self._take(received_ns, mono_ns, client_id, topic, qos, retain, payload, origin, properties)
+        seq = self._take(*message)
         if said.sequence is not None:
             self._intake.note_number((seq, said.contract, said.device or client_id, said.sequence))
         if qos == 1:
             self._repeats.add(client_id, topic, payload, seq)
         return seq
-
-    def append_run(self, received_ns: int, mono_ns: int, client_id: str, messages: Sequence[Message]) -> None:
-        """As `GroupCommit.append_run`; each is judged by itself."""
-        append = self.append
-        for topic, retain, payload in messages:
-            append(received_ns, mono_ns, client_id, topic, 1, retain, payload)
 
     def _note(self, seq: int, verdict: int, said: Violation, client_id: str) -> None:
         contract, version, device, field, rule, value, _ = said

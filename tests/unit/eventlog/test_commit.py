@@ -216,6 +216,21 @@ async def test_events_gather_until_everybody_who_was_acknowledged_last_has_been_
     assert desk.writer.transactions == [[1, 2], [3, 4, 5, 6]]
 
 
+async def test_after_a_slow_commit_those_it_acknowledged_are_waited_for_as_well(desk_of):
+    desk = desk_of(commit_gather_ms=1000)
+    one, other = Device(), Device()
+    desk.hold()
+    desk.bring(one)
+    await until(lambda: desk.writer.begun)
+    desk.bring(other)
+    desk.release()
+    await until(lambda: one.receipts and desk.commit.gathers)
+    assert desk.writer.begun == 1
+    desk.bring(one)
+    await until(lambda: other.receipts)
+    assert desk.writer.transactions == [[1], [2, 3]]
+
+
 async def test_nobody_is_waited_for_after_a_rest(desk_of):
     desk = desk_of(commit_gather_ms=1)
     silent, device = Device(), Device()

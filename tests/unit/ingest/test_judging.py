@@ -53,6 +53,31 @@ def why(log):
 async def test_without_contracts_a_message_goes_to_the_log_without_a_step_in_between(tmp_path):
     async with site(tmp_path, NO_CONTRACTS) as (log, ingest):
         assert ingest.append == log.intake.append
+        assert ingest.append_run == log.intake.append_run
+
+
+@pytest.mark.parametrize("policy", ["quarantine", "flag", "reject"])
+async def test_messages_that_came_together_are_judged_as_they_are_one_by_one(tmp_path, policy):
+    good, bad = b'{"celsius": 20}', b'{"celsius": 900}'
+    messages = [
+        ("site/3/temperature", at % 3 == 0, payload) if at != 4 else ("site/3/other", False, b"whatever")
+        for at, payload in enumerate([good, good, bad, bad, b"", good, bad, good])
+    ]
+    found = []
+    for together in (True, False):
+        folder = tmp_path / str(together)
+        async with site(folder, contracts_of(LIMITS + f'policy = "{policy}"')) as (log, ingest):
+            stamp = ingest.now()
+            if together:
+                ingest.append_run(*stamp, "dev", messages)
+            else:
+                for topic, retain, payload in messages:
+                    ingest.append(*stamp, "dev", topic, 1, retain, payload)
+            await log.intake.settled()
+            events = [event._replace(received_ns=0, mono_ns=0) for event in await read_all(log)]
+            found.append((events, why(log), await ledger(log)))
+    assert found[0] == found[1]
+    assert len(found[0][0]) == (8 if policy != "reject" else 5)
 
 
 @pytest.mark.parametrize(("policy", "verdict"), [("quarantine", QUARANTINED), ("flag", FLAGGED)])
