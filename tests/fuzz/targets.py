@@ -20,10 +20,11 @@ from tests.site.raw_client import connect_body
 from tests.unit.broker.ports import OpenDoor, plug
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.broker.connection import Connection
     from gateway.broker.packets import Connect
+    from gateway.ingest.ingest import Message
 
 _BROKER = BrokerConfig(packet_bytes_max=2048, topic_bytes_max=64, topic_levels_max=8)
 """Limits that a few bytes can reach."""
@@ -45,6 +46,9 @@ class Notes:
     def append(self, _wall_ns: int, _mono_ns: int, *message: object) -> int:
         self.taken.append(message)
         return len(self.taken)
+
+    def append_run(self, _wall_ns: int, _mono_ns: int, client_id: str, messages: Sequence[Message]) -> None:
+        self.taken += [(client_id, topic, 1, retain, payload) for topic, retain, payload in messages]
 
     def is_stored(self, client_id: str, topic: str, payload: bytes) -> bool:
         return any(
