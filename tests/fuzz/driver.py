@@ -12,7 +12,7 @@ import uvloop
 
 from gateway.broker import packets
 from gateway.errors import ProtocolViolation
-from tests.site.raw_client import CONNACK, PINGRESP, PUBACK, RawClient, connect, packet, publish, string
+from tests.site.raw_client import CONNACK, PUBACK, UNSUBACK, RawClient, connect, packet, publish, string
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -135,12 +135,12 @@ class Driver:
                 client.disconnect()
         self._persistent.clear()
         with RawClient(self._port) as client:
-            client.join("tidy").subscribe(("#", 0))
-            client.send(packet(0xC0))
+            client.join("tidy").publish("tidy", b"")  # what was taken in before it is stored when it is acknowledged
+            client.subscribe(("#", 0))
+            client.send(packet(0xA2, b"\0\x08" + string("#")))
             topics = set()
-            while (got := client.read()) is not None and got.kind != PINGRESP:
+            while (got := client.read()) is not None and got.kind != UNSUBACK:
                 topics.add(got.body[2 : 2 + int.from_bytes(got.body[:2])])
-            client.unsubscribe("#")
             for topic in topics:
                 client.send(packet(0x33, string(topic) + b"\0\1"))
                 client.expect(PUBACK)
