@@ -126,6 +126,8 @@ class Fleet:
             member = self._known(name)
             await self._log.places.pause(name)
             await self._restart(member)
+            with suppress(LogError):  # the next flush tries again; it is paused all the same
+                await self._log.flush()  # a power cut must not bring it back to before where it stopped
 
     async def resume(self, name: str) -> None:
         """Forward to an upstream that was paused.

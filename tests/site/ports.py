@@ -6,11 +6,13 @@ import os
 import random
 import socket
 import time
+from collections import deque
 
 _PORTS = range(20_000, 32_000)
 """Below the ports that the system gives to outgoing connections: one of those could take the port, or even connect to
 itself, while the server that it belongs to is down."""
 _SIDE_BY_SIDE_MAX = 16
+_given: deque[int] = deque(maxlen=len(_PORTS) // _SIDE_BY_SIDE_MAX // 2)
 
 
 def _candidates() -> range:
@@ -20,11 +22,15 @@ def _candidates() -> range:
 
 
 def free_port() -> int:
+    """One that was not given out lately either: whoever got it may not listen yet."""
     candidates = _candidates()
     while True:
         port = random.SystemRandom().choice(candidates)
+        if port in _given:
+            continue
         try:
             with socket.create_server(("127.0.0.1", port)):
+                _given.append(port)
                 return port
         except OSError:
             continue
