@@ -52,8 +52,8 @@ class Device(threading.Thread):
         while True:
             while len(self._open) < self._window and not self.stopping.is_set():
                 self._open.append(self._next_n)
-                client.send(self._frame(self._next_n))
-                self._next_n += 1
+                self._next_n += 1  # before it is sent: what fails to be sent is in the window already
+                client.send(self._frame(self._open[-1]))
             if not self._open and not self._releasing:
                 return
             answer = client.read()
