@@ -42,7 +42,7 @@ class _Face(NamedTuple):
     qos: int
     retain: bool
     verdict: int
-    sum: bytes
+    shared: bytes
     """Their part of the checksum (see `checksum.shared`)."""
 
 
