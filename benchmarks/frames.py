@@ -50,11 +50,18 @@ def packet(first_byte: int, body: bytes) -> bytes:
     return bytes(head) + body
 
 
-def connect(client_id: str, *, clean_session: bool = True, password: str = "") -> bytes:
-    """CONNECT; with a password also a login, under the client id."""
+def connect(client_id: str, *, clean_session: bool = True, password: str = "", version: int = 4) -> bytes:
+    """CONNECT, of MQTT 3.1.1 (4) or 5; with a password also a login, under the client id."""
     flags = (2 if clean_session else 0) | (0xC0 if password else 0)
     login = string(client_id) + string(password) if password else b""
-    return packet(0x10, string("MQTT") + struct.pack(">BBH", 4, flags, 600) + string(client_id) + login)
+    no_properties = b"\0" if version == 5 else b""
+    head = string("MQTT") + struct.pack(">BBH", version, flags, 600) + no_properties
+    return packet(0x10, head + string(client_id) + login)
+
+
+def is_welcome(connack: bytes) -> bool:
+    """Whether a whole CONNACK, of either version, says yes."""
+    return connack[:1] == b"\x20" and connack[3:4] == b"\0"
 
 
 def subscribe(topic_filter: str, packet_id: int = 1, qos: int = 0) -> bytes:

@@ -16,12 +16,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.forwarded import forwarded_tape
 from benchmarks.frames import (
     DISCONNECT,
     PAYLOAD_BYTES,
     PUBACK_BYTES,
     ProtocolError,
     connect,
+    is_welcome,
     match_pubacks,
     puback_tape,
     publish_tape,
@@ -46,6 +48,7 @@ class Settings:
     stall_s: float
     payload_bytes: int = PAYLOAD_BYTES
     password: str = ""  # devices log in with it, each under its client id; empty: without a login
+    forwarded: bool = False  # packets as the gateway sends them to an upstream, by MQTT 5
 
 
 class Device:
@@ -53,16 +56,20 @@ class Device:
 
     def __init__(self, number: int, settings: Settings) -> None:
         numbers = range(settings.first + number, settings.first + settings.events, settings.devices)
-        tape, self.frame_bytes = publish_tape(number, numbers, settings.payload_bytes)
+        if settings.forwarded:
+            tape, self.frame_bytes = forwarded_tape(number, numbers, settings.payload_bytes)
+        else:
+            tape, self.frame_bytes = publish_tape(number, numbers, settings.payload_bytes)
         self.count = len(numbers)
         self._tape, self._sent = memoryview(tape), 0
         self._pubacks, self._acked = puback_tape(self.count), 0
         self._wake = 1
         self.socket = socket.create_connection(("127.0.0.1", settings.port), timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(connect(f"bench-{number:02d}", password=settings.password))
-        answer = self.socket.recv(4)
-        if answer != b"\x20\x02\x00\x00":
+        version = 5 if settings.forwarded else 4
+        self.socket.sendall(connect(f"bench-{number:02d}", password=settings.password, version=version))
+        answer = self.socket.recv(1024)
+        if not is_welcome(answer):
             raise ProtocolError(f"CONNECT was answered with {answer.hex() or 'a closed connection'}")
         self.socket.setblocking(False)
 

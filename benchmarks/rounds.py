@@ -49,7 +49,7 @@ class Plan:
     live_rate: float  # beside the drain; 0: nothing
     folder: str | None  # where the temporary folders go; None: the system's place for them
     sink: bool
-    mqtt_version: str  # by which the gateway forwards
+    mqtt_version: str = "5"  # by which the gateway forwards
 
 
 class Round:

@@ -148,6 +148,16 @@ class MosquittoUpstream:
         del receiver
         self._server = self._run()
 
+    def wait_until_listening(self) -> None:
+        """Return when the port takes connections.
+
+        Raises:
+            BenchmarkError: it did not come, or is not there.
+        """
+        if self._server is None:
+            raise BenchmarkError("the upstream was not started")
+        self._server.wait_until_listening()
+
     def cpu_s(self) -> float | None:
         """Processor time since it was started."""
         return self._server.cpu_s() if self._server else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -261,12 +261,10 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         self._next_commit_s = loop.time() + self._config.commit_interval_ms / 1000
         self._awaited = set(batch.receipts)
-        future = loop.run_in_executor(self.thread, self._writer.write, batch)
-        future.add_done_callback(partial(self._written, batch))
+        future = self.thread.submit(self._writer.write, batch)
+        future.add_done_callback(partial(_tell, loop, self._written, batch))
 
-    def _written(self, batch: Batch, future: asyncio.Future[int | None]) -> None:
-        if future.cancelled():
-            return
+    def _written(self, batch: Batch, future: Future[int | None]) -> None:
         error = future.exception()
         if isinstance(error, LogError):
             self.report(str(error))
@@ -284,3 +282,14 @@ class GroupCommit:
                 self._pending_bytes -= batch.bytes_
                 self._pending_bytes -= (MEMORY_PER_EVENT_BYTES - EVENT_OVERHEAD_BYTES) * len(batch.events)
             self._on_durable(batch, future.result())
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop,
+    written: Callable[[Batch, Future[int | None]], None],
+    batch: Batch,
+    future: Future[int | None],
+) -> None:
+    """Have `written` called in the loop; the thread calls this, and it costs less than a future of the loop."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(written, batch, future)

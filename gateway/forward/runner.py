@@ -12,7 +12,6 @@ import asyncio
 import logging
 import random
 import time
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,12 @@ from gateway.forward.meter import Meter
 from gateway.forward.read_ahead import ReadAhead
 from gateway.forward.selection import Selection
 from gateway.forward.status import ForwarderStatus
+from gateway.forward.unless import unless
 from gateway.forward.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
-    from typing import Any, NoReturn, TypeVar
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+    from typing import Any, NoReturn
 
     from gateway.clock import Clock
     from gateway.errors import GatewayError
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from gateway.forward.log import Log
     from gateway.forward.status import State
     from gateway.forward.upstream import Upstream
-
-    T = TypeVar("T")
 
 CLOSE_TIMEOUT_S = 2.0
 """A stop is not held up by an upstream for longer."""
@@ -115,6 +113,11 @@ class Forwarder:
         """What the upstream had acknowledged when the window was settled last."""
         self._progressed_s = 0.0
         """When something was acknowledged last, or when something was under way again after nothing was."""
+        self._is_sending = False
+        """Whether a call of `send` is awaited."""
+        self._deadline = asyncio.timeout(None)
+        """Ends a connection on which nothing is acknowledged."""
+        self._look_timer: asyncio.TimerHandle | None = None
         self._opened = False
         """Whether there has been a connection before."""
         self._failures = 0
@@ -154,14 +157,20 @@ class Forwarder:
         if (cursor := self._log.cursor(self._name)) >= self._window.read_to:
             self._window = Window(cursor)  # the log has moved it meanwhile over all that was read
         try:
-            while True:
-                try:
-                    await self._read()
-                    self._ahead.begin(self._window.read_to)
-                    await self._send()
-                except Busy as busy:
-                    self._take_back()
-                    await self._pause_after(busy)
+            async with asyncio.timeout(None) as self._deadline:
+                while True:
+                    try:
+                        await self._read()
+                        self._ahead.begin(self._window.read_to)
+                        await self._send()
+                    except Busy as busy:
+                        self._take_back()
+                        await self._pause_after(busy)
+        except TimeoutError:
+            if not self._deadline.expired():
+                raise
+            self._status.stalls += 1
+            raise Stalled(f"nothing was acknowledged for {self._config.stall_timeout_s:g} s") from None
         finally:
             self._take_back()
 
@@ -183,7 +192,7 @@ class Forwarder:
         window = self._window
         while not window.waiting():
             head, read_to = self._log.head, max(window.read_to, self._log.cursor(self._name))
-            events = await self._ahead.read(read_to)
+            events = await self._ahead.read(read_to) if head > read_to else ()
             if events:
                 wanted = self._selection.of(events)
                 if len(wanted) == len(events):
@@ -198,7 +207,7 @@ class Forwarder:
                 await self._idle(self._log.wait_beyond(max(head, read_to)))
 
     async def _idle(self, until: Coroutine[Any, Any, None]) -> None:
-        """Return when `until` does, or what was under way is not so any more.
+        """Return when `until` does, or something that was under way has to be given again, or may be.
 
         Raises:
             DeliveryError: the upstream turned something away, or the connection is gone.
@@ -206,17 +215,18 @@ class Forwarder:
         done = asyncio.ensure_future(until)
         try:
             if self._window.under_way:
-                async with self._delivering():
-                    await _unless(done, self._upstream.send(()))
-            else:
-                if not self._window.waiting():
-                    self._enter("connected")
-                error = await _unless(done, self._upstream.wait_closed())
-                if error is not None:
-                    raise error
+                await self._deliver(unless(done, self._upstream.send(())))
+                if done.done() or self._window.waiting():
+                    return
+            if not self._window.waiting():
+                self._enter("connected")
+            error = await unless(done, self._upstream.wait_closed())
+            if error is not None:
+                raise error
         finally:
-            done.cancel()
-            await asyncio.gather(done, return_exceptions=True)
+            if not done.done():
+                done.cancel()
+                await asyncio.gather(done, return_exceptions=True)
 
     async def _send(self) -> None:
         """Hand over what waits as soon as the rate allows it, unless it is too old by then."""
@@ -229,37 +239,45 @@ class Forwarder:
             if not window.waiting():
                 self._settle()
                 return
-        async with self._delivering():
-            given = window.give(1 if self._probing else meter.events_max, meter.bytes_max)
-            meter.take(len(given), window.given_bytes)
-            self._status.bytes_ += window.given_bytes
-            await self._upstream.send(given)
-            if self._probing:
-                await self._upstream.send(())
-
-    @asynccontextmanager
-    async def _delivering(self) -> AsyncIterator[None]:
-        """Around calls of `send`: the cursor follows what is taken, and what is refused is quarantined.
-
-        Raises:
-            Stalled: nothing was acknowledged for too long.
-        """
         self._settle()
-        if not self._window.under_way:
+        if not window.under_way:
             self._acknowledged = self._upstream.acknowledged
             self._progressed_s = asyncio.get_running_loop().time()
+        given = window.give(1 if self._probing else meter.events_max, meter.bytes_max)
+        meter.take(len(given), window.given_bytes)
+        self._status.bytes_ += window.given_bytes
+        await self._deliver(self._upstream.send(given))
+        if self._probing:
+            await self._deliver(self._upstream.send(()))
+
+    async def _deliver(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Await a call of `send`: the cursor follows what is taken, and what is refused is quarantined."""
+        self._is_sending = True
+        if self._look_timer is None:
+            self._look_later()
         try:
-            async with asyncio.timeout_at(self._progressed_s + self._config.stall_timeout_s) as deadline:
-                with self._watch(deadline):
-                    yield
+            await sending
             self._settle()
         except Refused as refused:
+            self._is_sending = False  # what is refused counts as acknowledged now, and is not in quarantine yet
             await self._quarantine(refused.reasons)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            self._status.stalls += 1
-            raise Stalled(f"nothing was acknowledged for {self._config.stall_timeout_s:g} s") from None
+        finally:
+            self._is_sending = False
+
+    def _look_later(self) -> None:
+        interval_s = min(_LOOK_INTERVAL_S, self._config.stall_timeout_s / 4)
+        self._look_timer = asyncio.get_running_loop().call_later(interval_s, self._look)
+
+    def _look(self) -> None:
+        """While events are under way, let the cursor follow; if none was taken for too long, end the wait for it."""
+        self._look_timer = None
+        if not self._window.under_way:
+            return
+        now_s = asyncio.get_running_loop().time()
+        if not self._is_sending or self._settle() or now_s < self._progressed_s + self._config.stall_timeout_s:
+            self._look_later()
+        else:
+            self._deadline.reschedule(now_s)
 
     async def _quarantine(self, reasons: Mapping[int, str]) -> None:
         """Store `reasons` before the cursor moves over the events they name."""
@@ -273,26 +291,6 @@ class Forwarder:
             extra={"upstream": self._name, "events": len(reasons), "reasons": _some(reasons)},
         )
 
-    @contextmanager
-    def _watch(self, deadline: asyncio.Timeout) -> Iterator[None]:
-        """While events are under way, let the cursor follow and put the deadline off at each progress."""
-        loop = asyncio.get_running_loop()
-        stall_timeout_s = self._config.stall_timeout_s
-        interval_s = min(_LOOK_INTERVAL_S, stall_timeout_s / 4)
-        timer: asyncio.TimerHandle
-
-        def look() -> None:
-            nonlocal timer
-            if self._settle() and not deadline.expired():
-                deadline.reschedule(loop.time() + stall_timeout_s)
-            timer = loop.call_later(interval_s, look)
-
-        timer = loop.call_later(interval_s, look)
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def _take_back(self) -> None:
         """Nothing is under way any more; what was not taken is given again."""
         self._settle()
@@ -301,8 +299,10 @@ class Forwarder:
     def _settle(self, refused: Collection[int] = ()) -> bool:
         """Move the cursor over what the upstream has acknowledged since, and what is not wanted; whether it had."""
         count = self._upstream.acknowledged - self._acknowledged if self._window.under_way else 0
-        self._acknowledged += count
         cursor = self._log.cursor(self._name)
+        if not count and self._window.done_to <= cursor:
+            return False
+        self._acknowledged += count
         passed = self._window.settle(count, cursor, refused)
         if passed.seq > cursor:
             self._log.advance(
@@ -376,14 +376,3 @@ class Forwarder:
 def _some(reasons: Mapping[int, str], at_most: int = 5) -> dict[int, str]:
     """The first few, so that a log line stays a line."""
     return dict(sorted(reasons.items())[:at_most])
-
-
-async def _unless(done: asyncio.Future[None], attempt: Coroutine[Any, Any, T]) -> T | None:
-    """What `attempt` returns; None if `done` comes first: `attempt` is cancelled then, and what it raised is raised."""
-    task = asyncio.ensure_future(attempt)
-    try:
-        await asyncio.wait((done, task), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    return None if task.cancelled() else task.result()

@@ -53,6 +53,11 @@ class Window:
         self._expired: list[int] = []
         """Seqs of events that were too old when their turn came."""
 
+    @property
+    def done_to(self) -> int:
+        """Up to this seq nothing is left to be given or settled as taken."""
+        return self._wanted[0].seq - 1 if self._wanted else self.read_to
+
     def waiting(self) -> bool:
         """Whether a wanted event has not been given out."""
         return len(self._wanted) > self.under_way
@@ -117,7 +122,7 @@ class Window:
         done = self._wanted[:count]
         del self._wanted[:count]
         self.under_way -= count
-        seq = self._wanted[0].seq - 1 if self._wanted else self.read_to
+        seq = self.done_to
         filtered, held = _take(self._unwanted, seq, cursor), _take(self._held, seq, cursor)
         expired, taken = _take(self._expired, seq, cursor), _take(self._of_lanes, seq, cursor)
         settled = count - bisect_right(done, cursor, key=_seq)

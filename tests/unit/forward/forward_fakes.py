@@ -43,6 +43,9 @@ class MemoryLog:
         self.booked = {"forwarded": 0, "filtered": 0, "quarantined": 0}
         self._changed = asyncio.Condition()
         self.quarantine_error: Exception | None = None
+        self.quarantine_done = asyncio.Event()
+        """The disk takes a quarantine once this is set, and from the beginning unless a test clears it."""
+        self.quarantine_done.set()
 
     async def read(self, after_seq: int, events_max: int) -> Sequence[Event]:
         await asyncio.sleep(0)
@@ -65,6 +68,7 @@ class MemoryLog:
 
     async def quarantine(self, upstream: str, reasons: Mapping[int, str]) -> None:
         await asyncio.sleep(0)
+        await self.quarantine_done.wait()
         if self.quarantine_error is not None:
             error, self.quarantine_error = self.quarantine_error, None
             raise error

@@ -104,6 +104,24 @@ async def test_a_disk_that_does_not_take_the_quarantine_leaves_the_rest_to_be_gi
         assert log.booked == {"forwarded": 0, "filtered": 0, "quarantined": 0}
 
 
+async def test_the_cursor_waits_for_a_quarantine_that_takes_longer_than_it_is_looked_after() -> None:
+    log, upstream = MemoryLog([make_event(seq) for seq in range(1, 4)]), StreamingUpstream()
+    log.quarantine_done.clear()
+    async with forwarding(log, upstream, stall_timeout_s=0.04):  # looked after each 10 ms
+        await until(lambda: len(upstream.under_way) == 3)
+        upstream.answer(1)
+        upstream.fail(Refused({2: "bad"}))
+        await until(lambda: upstream.acknowledged == 2)
+        await asyncio.sleep(0.1)
+        assert log.cursor("cloud") < 2
+        assert upstream.opens == 1  # a slow disk is no stall
+        log.quarantine_done.set()
+        await until(lambda: upstream.under_way == [3])
+        upstream.answer(1)
+        await until(lambda: log.cursor("cloud") == 3)
+    assert log.booked == {"forwarded": 2, "filtered": 0, "quarantined": 1}
+
+
 async def test_a_stop_with_events_under_way_keeps_the_answered_prefix() -> None:
     log, upstream = MemoryLog([make_event(seq) for seq in range(1, 6)]), StreamingUpstream()
     async with forwarding(log, upstream, stall_timeout_s=60):
