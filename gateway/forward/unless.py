@@ -1,4 +1,4 @@
-"""To await one thing unless another comes first, without a task for each wait: a forwarder waits so after each commit."""
+"""To await one thing unless another comes first, without a task for each wait."""
 
 from __future__ import annotations
 
