@@ -1,96 +1,24 @@
-"""Upstreams that come, go, rest and move while the others go on: a real log, and upstreams that follow a script."""
+"""Upstreams that come, go and rest while the others go on: a real log, and upstreams that follow a script."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway.clock import Anchor
-from gateway.errors import ConfigError, LogError, Unreachable
+from gateway.errors import ConfigError, LogError
 from gateway.eventlog.state import path_of as state_path_of
 from gateway.forward import fleet as fleets
 from gateway.forward import member as members
-from gateway.forward.fleet import Fleet
-from gateway.forward.forwarding import Forwarding
 from tests.unit.eventlog.logs import HandClock, execute, fill, opened, put, until
-from tests.unit.forward.forward_fakes import ScriptedUpstream, make_config
+from tests.unit.forward.fleet_site import Site, configs, running
+from tests.unit.forward.forward_fakes import ScriptedUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from gateway.eventlog.log import EventLog
-    from gateway.forward.config import UpstreamConfig
-    from gateway.forward.meter import Meter
-
-
-class Site:
-    """A fleet on a log, and every upstream that was ever built for it, by name."""
-
-    def __init__(self, log: EventLog) -> None:
-        self.log = log
-        self.built: dict[str, list[ScriptedUpstream]] = {}
-        self.refuse: str | None = None
-        """A name for which nothing can be built."""
-        self.away: set[str] = set()
-        """Suffixes of connections that cannot be made."""
-        self.fleet = Fleet(self._build, self._check, log, log._clock)
-
-    def taken(self, name: str) -> list[int]:
-        """What the upstream of this name has taken, over all its connections."""
-        return [seq for each in self.built.get(name, []) for seq in each.taken]
-
-    def opened(self, name: str) -> int:
-        return sum(each.opens for each in self.built.get(name, []))
-
-    def line(self, name: str) -> dict[str, Any]:
-        return next(each for each in self.fleet.describe() if each["name"] == name)  # type: ignore[return-value]
-
-    def has_all(self, *names: str) -> bool:
-        return all(self.log.cursor(name) == self.log.head for name in names)
-
-    async def book(self, name: str) -> Any:
-        line = next(line for line in await self.log.books() if line.upstream == name)
-        assert line.balances, line
-        return line
-
-    def _build(self, name: str, config: UpstreamConfig, meter: Meter) -> Forwarding:
-        return Forwarding(name, config, partial(self._upstream, name), self.log, self.log._clock, meter=meter)
-
-    def _check(self, name: str, _: UpstreamConfig) -> None:
-        if name == self.refuse:
-            raise ConfigError(f"upstreams.{name}: no")
-
-    def _upstream(self, name: str, suffix: str = "", **_: object) -> ScriptedUpstream:
-        upstream = ScriptedUpstream()
-        if suffix in self.away:
-            upstream.on_open = lambda: Unreachable("away")
-        self.built.setdefault(name, []).append(upstream)
-        return upstream
-
-
-def configs(*names: str, **changes: object) -> dict[str, UpstreamConfig]:
-    return {name: make_config(**changes) for name in names}
-
-
-@asynccontextmanager
-async def running(log: EventLog, *names: str, **changes: object) -> AsyncIterator[Site]:
-    site = Site(log)
-    await site.fleet.configure(configs(*names, **changes))
-    tasks = [asyncio.create_task(site.fleet.run()), asyncio.create_task(log.run())]
-    try:
-        yield site
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        for task in tasks:
-            assert task.cancelled() or not task.exception(), task.exception()
 
 
 async def test_what_did_not_change_is_not_touched(tmp_path: Path) -> None:
@@ -267,42 +195,6 @@ async def test_a_pause_that_the_disk_refuses_is_none(tmp_path: Path, monkeypatch
         assert (site.line("a")["state"], site.opened("a")) == ("connected", 1)
 
 
-async def test_moved_back_it_sends_again_and_its_books_begin_anew(tmp_path: Path) -> None:
-    async with opened(tmp_path, []) as log, running(log, "a", "b") as site:
-        await fill(log, 6, b"x")
-        await until(lambda: site.has_all("a", "b"))
-        plan = await site.fleet.seek("a", "3", sure=False)
-        assert (plan.cursor, plan.to, plan.events) == (6, 2, 4)
-        assert log.cursor("a") == 6
-        assert await site.fleet.seek("a", "3", sure=True) == plan
-        await until(lambda: site.has_all("a"))
-        assert site.taken("a") == [1, 2, 3, 4, 5, 6, 3, 4, 5, 6]
-        assert site.opened("b") == 1
-        book = await site.book("a")
-        assert (book.received, book.forwarded) == (4, 4)
-        (row,) = log._state.losses()
-        assert (row.upstream, row.cause, row.first_seq, row.last_seq, row.events) == ("a", "rewound", 3, 6, 0)
-        assert (await site.fleet.seek("a", "now", sure=True)).events == 0
-
-
-async def test_with_priorities_it_can_be_moved_back_and_shown_all_the_while(tmp_path: Path) -> None:
-    async with opened(tmp_path, []) as log, running(log, "a", priorities=["dev/+/alarm"]) as site:
-        await fill(log, 3, b"x")
-        put(log, b"fire", topic="dev/1/alarm")
-        await log.intake.settled()
-        await until(lambda: site.has_all("a"))
-        await site.fleet.seek("a", "2", sure=True)
-        await until(lambda: site.has_all("a"))
-        await site.fleet.pause("a")
-        await site.fleet.seek("a", "2", sure=True)
-        assert [way["seq"] for way in site.line("a")["ways"]] == [1]
-        await site.fleet._members["a"].look()
-        await site.fleet.resume("a")
-        await until(lambda: site.has_all("a"))
-        assert sorted(site.taken("a")) == sorted([1, *[2, 3, 4] * 3])
-        assert (await site.book("a")).forwarded == 3
-
-
 @pytest.mark.parametrize("command", ["resume", "seek"])
 async def test_it_goes_on_if_whoever_gives_a_command_does_not_wait_for_its_end(tmp_path: Path, command: str) -> None:
     async with opened(tmp_path, []) as log, running(log, "a") as site:
@@ -328,43 +220,6 @@ async def test_it_goes_on_if_whoever_gives_a_command_does_not_wait_for_its_end(t
         assert site.taken("a") == [1, 2, 3, 4]
 
 
-async def test_moved_on_it_skips_and_that_is_booked(tmp_path: Path) -> None:
-    async with opened(tmp_path, []) as log, running(log, "a") as site:
-        await site.fleet.pause("a")
-        await fill(log, 6, b"x")
-        move = await site.fleet.seek("a", "5", sure=True)
-        assert (move.cursor, move.to, move.events) == (0, 4, 4)
-        assert site.line("a")["state"] == "paused"
-        assert log._state.accounts()["a"].seq == 4
-        await site.fleet.resume("a")
-        await until(lambda: site.has_all("a"))
-        assert site.taken("a") == [5, 6]
-        book = await site.book("a")
-        assert (book.received, book.forwarded, book.dropped) == (6, 2, 4)
-        (row,) = log._state.losses()
-        assert (row.cause, row.first_seq, row.last_seq, row.events) == ("skipped", 1, 4, 4)
-
-
-async def test_what_was_sent_ahead_of_the_cursor_is_sent_again_if_it_is_moved_back(tmp_path: Path) -> None:
-    async with opened(tmp_path, []) as log, running(log) as site:
-        site.away = {""}
-        for seq in range(6):
-            put(log, topic="alarm" if seq % 2 else "value")
-            await log.intake.settled()
-        await site.fleet.configure(configs("a", priorities=["alarm"]))
-        await until(lambda: sorted(site.taken("a")) == [2, 4, 6])
-        await until(lambda: log.pending("a") == 3)
-        await site.fleet.seek("a", "4", sure=True)  # 1 and 3 are skipped; of 2 nobody knows that it was sent
-        book = await site.book("a")
-        assert (book.cursor, book.dropped, book.pending + book.forwarded) == (3, 3, 3)
-        site.away = set()
-        await site.fleet.seek("a", "3", sure=True)
-        await until(lambda: site.has_all("a"))
-        assert sorted(site.taken("a")) == [2, 3, 4, 4, 5, 6, 6]
-        book = await site.book("a")
-        assert (book.received, book.forwarded, book.dropped) == (4, 4, 0)
-
-
 async def test_connections_to_a_metered_upstream_take_turns(tmp_path: Path) -> None:
     async with opened(tmp_path, []) as log, running(log) as site:
         for _ in range(400):
@@ -376,35 +231,6 @@ async def test_connections_to_a_metered_upstream_take_turns(tmp_path: Path) -> N
         await until(lambda: alarm in site.taken("a"))
         assert len(site.taken("a")) < 300
         await site.fleet.configure({})
-
-
-async def test_a_backlog_beside_live_events_can_be_skipped(tmp_path: Path) -> None:
-    async with opened(tmp_path, []) as log, running(log) as site:
-        site.away = {"-backlog"}
-        await fill(log, 6, b"x")
-        await site.fleet.configure(configs("a", catch_up="live_first", batch_events_max=2))
-        await until(lambda: log.views.backlog_end("a") == 6)
-        await fill(log, 3, b"x")
-        await until(lambda: site.taken("a") == [7, 8, 9])
-        assert log.cursor("a") == 0
-        await site.fleet.seek("a", "now", sure=True)
-        await fill(log, 1, b"x")
-        await until(lambda: site.has_all("a"))
-        assert site.taken("a") == [7, 8, 9, 10]
-        book = await site.book("a")
-        assert (book.received, book.forwarded, book.dropped) == (10, 4, 6)
-
-
-@pytest.mark.parametrize("to", ["8", "yesterday", ""])
-async def test_a_place_that_is_not_there_is_refused(tmp_path: Path, to: str) -> None:
-    async with opened(tmp_path, []) as log, running(log, "a") as site:
-        await fill(log, 6, b"x")
-        await until(lambda: site.has_all("a"))
-        with pytest.raises(ConfigError):
-            await site.fleet.seek("a", to, sure=True)
-        with pytest.raises(ConfigError, match="there is no upstream"):
-            await site.fleet.seek("b", "1", sure=True)
-        assert (site.opened("a"), log.cursor("a")) == (1, 6)
 
 
 async def test_outside_of_its_hours_it_is_not_connected_and_nothing_is_lost(
