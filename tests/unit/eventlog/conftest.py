@@ -1,4 +1,4 @@
-"""Fixtures for what only a user without privileges can see."""
+"""Fixtures for what only a user without privileges can see, and group commits that end with the test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+from tests.unit.eventlog.desk import Desk
 
 _DROP_PRIVILEGES = """
 import os, sys
@@ -53,3 +55,21 @@ def unprivileged(public_path):
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def desk_of(tmp_path):
+    made = []
+
+    def make(**changes):
+        made.append(Desk(tmp_path, **changes))
+        return made[-1]
+
+    yield make
+    for desk in made:
+        desk.close()
+
+
+@pytest.fixture
+def desk(desk_of):
+    return desk_of()
