@@ -12,8 +12,8 @@ from gateway.broker.delivery import Delivery
 from gateway.event import FLAGGED, QUARANTINED, Event
 from gateway.eventlog.retained import Retained
 from tests.unit.broker import wire
+from tests.unit.broker.outboxes import Wire
 from tests.unit.broker.site import Site, until
-from tests.unit.broker.test_outbox import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -18,9 +18,9 @@ from gateway.broker.roles import RightsConfig
 from gateway.errors import LogError
 from gateway.event import Event
 from tests.unit.broker import wire
+from tests.unit.broker.outboxes import Wire
 from tests.unit.broker.site import Site, held_state, open_log, until
 from tests.unit.broker.test_broker import QUICK
-from tests.unit.broker.test_outbox import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

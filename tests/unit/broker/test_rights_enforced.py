@@ -20,9 +20,9 @@ from gateway.event import Event
 from gateway.eventlog.retained import Retained
 from gateway.ingest.ingest import Ingest
 from tests.unit.broker import wire
+from tests.unit.broker.outboxes import Wire
 from tests.unit.broker.ports import MemorySocket, OpenDoor, plug
 from tests.unit.broker.site import Site, held_state, open_log, until
-from tests.unit.broker.test_outbox import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
