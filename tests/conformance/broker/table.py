@@ -9,12 +9,14 @@ from tests.conformance.broker import (
     cases_retained,
     cases_sessions,
     cases_subscribe,
+    cases_wills,
 )
 
 CASES = [
     *cases_packets.CASES,
     *cases_connect.CASES,
     *cases_sessions.CASES,
+    *cases_wills.CASES,
     *cases_publish.CASES,
     *cases_retained.CASES,
     *cases_subscribe.CASES,
