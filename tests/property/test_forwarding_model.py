@@ -35,7 +35,7 @@ CONFIGS = (
     {"priorities": ["alarms/#"], "catch_up": "live_first", "time_to_live_s": 50},
 )
 SEGMENT_BYTES_MAX = 28 * 1024
-"""As in `test_log_model`: every 4 KiB of events fill one."""
+"""As in `log_and_list`: every 4 KiB of events fill one."""
 
 
 class Site:
