@@ -1,6 +1,6 @@
 """One device's connection: bytes in, events and acknowledgements out.
 
-Its life: waiting for CONNECT, held (what arrives is kept, the socket is not read) until the front has admitted it,
+Its life: waiting for CONNECT, held (what arrives is kept, the socket is not read) until its owner has admitted it,
 open, closed. A SUBSCRIBE or UNSUBSCRIBE holds it as well, until it is answered: so packets take effect in the order
 they were sent, and a flood of them waits in the socket. A packet that breaks the protocol closes this connection and
 nothing after it is read. PUBACK, PUBREC and PUBCOMP are receipts: `Ingest` hands them out after the COMMIT, and only
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.broker import packets
 from gateway.broker.limits import Pace, over_long
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.broker.config import BrokerConfig
-    from gateway.broker.outbox import Outbox
+    from gateway.broker.owner import Owner
     from gateway.broker.packets import Connect, Header
     from gateway.broker.reading import ReadBuffer
     from gateway.broker.rights import Rights
@@ -41,34 +41,6 @@ _LOOK_BYTES = 16 * 1024
 logger = logging.getLogger(__name__)
 
 
-class Front(Protocol):
-    """Whoever owns the connections."""
-
-    def arrived(self, connection: Connection) -> None:
-        """The socket is open; the connection is closed if it is one too many."""
-        ...
-
-    def over_limit(self, limit: str) -> None:
-        """A client is slowed or closed, because it is over the limit of this name."""
-        ...
-
-    def connecting(self, connection: Connection, connect: Connect) -> None:
-        """A CONNECT came; the connection is held until `admit` or `close`."""
-        ...
-
-    def control(self, connection: Connection, packet: bytes) -> None:
-        """A SUBSCRIBE or UNSUBSCRIBE came; the connection is held until `answered` or `close`."""
-        ...
-
-    def outbox(self, client_id: str) -> Outbox | None:
-        """Deliveries of a client, if it ever subscribed."""
-        ...
-
-    def closed(self, connection: Connection) -> None:
-        """The connection is gone."""
-        ...
-
-
 class Connection(Link):
     """One network connection. `Wire` for its outbox, `Source` for ingest."""
 
@@ -77,10 +49,10 @@ class Connection(Link):
         "_buffer",
         "_completed",
         "_config",
-        "_front",
         "_held",
         "_ingest",
         "_now",
+        "_owner",
         "_pace",
         "_policy",
         "_run",
@@ -98,7 +70,7 @@ class Connection(Link):
 
     def __init__(
         self,
-        front: Front,
+        owner: Owner,
         ingest: Ingest,
         rights: Rights,
         config: BrokerConfig,
@@ -106,7 +78,7 @@ class Connection(Link):
         read_buffer: ReadBuffer,
     ) -> None:
         super().__init__(read_buffer)
-        self._front = front
+        self._owner = owner
         self._ingest = ingest
         self._policy = rights
         self._config = config
@@ -138,7 +110,7 @@ class Connection(Link):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
         super().connection_made(transport)
-        self._front.arrived(self)
+        self._owner.arrived(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: handle every whole packet in them, keep the rest."""
@@ -169,7 +141,7 @@ class Connection(Link):
         self._buffer.clear()
         self._read_buffer.forget(self)
         self._note_closed()
-        self._front.closed(self)
+        self._owner.closed(self)
 
     def pause_writing(self) -> None:
         """The client does not read what it is sent: do not read what it sends."""
@@ -323,13 +295,13 @@ class Connection(Link):
 
     def _check_length(self, topic: bytes) -> None:
         if why := over_long(topic, self._config):
-            self._front.over_limit(why.limit)
+            self._owner.over_limit(why.limit)
             raise ProtocolViolation(why.reason)
 
     def _handle(self, kind: int, packet: bytes, body: bytes) -> None:
         if self.connect is None:
             self._held = True
-            self._front.connecting(self, packets.read_connect(body))
+            self._owner.connecting(self, packets.read_connect(body))
         elif kind == packets.PINGREQ:
             packets.expect_empty(body)
             self.send(packets.PINGRESP_PACKET)
@@ -346,7 +318,7 @@ class Connection(Link):
 
     def _handle_received(self, packet_id: int) -> None:
         self._settle_taken()
-        outbox = self._front.outbox(self.client_id)
+        outbox = self._owner.outbox(self.client_id)
         if outbox is not None:
             outbox.received(packet_id)
         else:
@@ -357,7 +329,7 @@ class Connection(Link):
             return
         taken, self._taken = self._taken, []
         completed, self._completed = self._completed, []
-        outbox = self._front.outbox(self.client_id)
+        outbox = self._owner.outbox(self.client_id)
         if outbox is not None and taken:
             outbox.acknowledged(*taken)
         if outbox is not None and completed:
@@ -377,7 +349,7 @@ class Connection(Link):
             self.close("disconnected by the client")
             return
         self._held = True
-        self._front.control(self, packet)
+        self._owner.control(self, packet)
 
     # --- backpressure ---
 
@@ -394,15 +366,10 @@ class Connection(Link):
         wait_s = pace.take()
         if wait_s:
             self._waits_for_room = True
-            self._front.over_limit("publish_rate_max")
+            self._owner.over_limit("publish_rate_max")
             asyncio.get_running_loop().call_later(wait_s, self.relieve)
         return wait_s > 0
 
     def _steer(self) -> None:
         """Read from the socket or not, by what is full at the moment."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._held or self._waits_for_room or self._waits_for_reader:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
+        self.read_on(not (self._held or self._waits_for_room or self._waits_for_reader))

@@ -18,11 +18,12 @@ _TCP_ESTABLISHED = 1
 class Link(BufferedReader):
     """What a `Connection` does without looking at packets; `Wire` for an outbox."""
 
-    __slots__ = ("_closed", "_transport", "is_closed", "peer", "reason", "violation")
+    __slots__ = ("_closed", "_is_read", "_transport", "is_closed", "peer", "reason", "violation")
 
     def __init__(self, read_buffer: ReadBuffer) -> None:
         super().__init__(read_buffer)
         self._transport: asyncio.Transport | None = None
+        self._is_read = True
         self.peer: tuple[str, int] = ("", 0)
         self.reason = "connection lost"
         """Why it ended."""
@@ -47,6 +48,16 @@ class Link(BufferedReader):
         """Write to the socket; nothing happens if it is closed."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+    def read_on(self, wanted: bool) -> None:  # noqa: FBT001 - whether it is wanted is all there is to say
+        """Read from the socket, or let what comes wait in it."""
+        if wanted is self._is_read or self._transport is None or self._transport.is_closing():
+            return
+        self._is_read = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def owed_bytes(self) -> int:
         """Bytes written and not yet taken by the network."""

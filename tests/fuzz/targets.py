@@ -93,16 +93,16 @@ def framing(data: bytes) -> None:
 
 
 def _outcome(pieces: list[bytes]) -> tuple[object, ...]:
-    front, notes = Answering(), Notes()
-    connection, socket = plug(front, notes, _BROKER)  # type: ignore[arg-type]
+    owner, notes = Answering(), Notes()
+    connection, socket = plug(owner, notes, _BROKER)  # type: ignore[arg-type]
     for piece in pieces:
         if not socket.ended:
             connection.data_received(piece)
     assert not connection.violation or socket.ended, "a violation does not end its connection"
-    assert front.connects or not (notes.taken or notes.receipts or front.controls), "something came before CONNECT"
+    assert owner.connects or not (notes.taken or notes.receipts or owner.controls), "something came before CONNECT"
     return (
-        front.connects,
-        front.controls,
+        owner.connects,
+        owner.controls,
         notes.taken,
         bytes(notes.receipts),
         bytes(socket.written),

@@ -1,4 +1,4 @@
-"""Fakes for the two ports of a `Connection`: a socket in memory, and a front that lets everybody in."""
+"""Fakes for the two ports of a `Connection`: a socket in memory, and an owner that lets everybody in."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class MemorySocket(asyncio.Transport):
 
 
 class OpenDoor:
-    """Fulfils `gateway.broker.connection.Front`: admits every client, at once or when the test says so."""
+    """Fulfils `gateway.broker.owner.Owner`: admits every client, at once or when the test says so."""
 
     def __init__(self, *, at_once: bool = True) -> None:
         self.at_once = at_once
@@ -97,10 +97,10 @@ class Now:
         return self.seconds
 
 
-def plug(front: OpenDoor, ingest: Ingest, config: BrokerConfig, now: Now | None = None) -> tuple[Any, MemorySocket]:
+def plug(owner: OpenDoor, ingest: Ingest, config: BrokerConfig, now: Now | None = None) -> tuple[Any, MemorySocket]:
     """A connection whose socket is in memory."""
     read_buffer = ReadBuffer(ingest, config.unfinished_bytes_max)
-    connection = Connection(front, ingest, Rights(), config, now or Now(), read_buffer)
+    connection = Connection(owner, ingest, Rights(), config, now or Now(), read_buffer)
     socket = MemorySocket()
     connection.connection_made(socket)
     return connection, socket
