@@ -139,7 +139,6 @@ SESSIONS: list[Case] = [
     ),
 ]
 
-_AGAIN = {"duplicate": True}
 
 TAKEOVER: list[Case] = [
     case(
