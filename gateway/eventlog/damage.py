@@ -45,13 +45,13 @@ class Damaged(LogError):  # noqa: N818 - a state of the file, as its siblings in
     Args:
         path: the file.
         reason: what was found.
-        inode: of the file that was read; another file may have taken its name since.
+        inode: of the file that was read; 0: the one that has the name now. Another may have taken it since.
     """
 
     def __init__(self, path: Path, reason: str, inode: int = 0) -> None:
         super().__init__(reason, "What can be read of it is saved at the next start (gateway run, gateway repair).")
         self.path = path
-        self.inode = inode
+        self.inode = inode or inode_of(path)
 
 
 def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
@@ -87,14 +87,26 @@ def shm_of(path: Path) -> Path:
     return path.with_name(path.name + "-shm")
 
 
+def no_database(path: Path) -> str:
+    """Why SQLite must not even be asked to open what has a database's name; empty if it may.
+
+    It takes an empty file for a new database, and removes the write-ahead log beside it. A pipe would keep it waiting.
+    """
+    if path.is_file():
+        return "" if path.stat().st_size else "it is empty"
+    return "it is no file" if os.path.lexists(path) else ""
+
+
 def header_fault(path: Path) -> str:
     """What is wrong with the first bytes of a database file (https://sqlite.org/fileformat.html); empty if nothing.
 
-    SQLite would take an empty file for a new database, and one whose version bytes are wrong for a read-only one.
+    SQLite would take one whose version bytes are wrong for a read-only one.
 
     Raises:
         LogError: the file cannot be read at all.
     """
+    if fault := no_database(path):
+        return fault
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
@@ -149,7 +161,7 @@ def set_aside(path: Path, folder: Path) -> Path:
         to = _aside(path, folder)
         for ending in ("-wal", "-shm", ""):
             companion = path.with_name(path.name + ending)
-            if companion.exists():
+            if os.path.lexists(companion):
                 companion.rename(to.with_name(to.name + ending))
         sync_folder(folder)
         sync_folder(path.parent)

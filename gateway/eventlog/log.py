@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Ts = TypeVarTuple("Ts")
 
-_RETAINED_LAG_EVENTS_MAX = 20_000
-"""How far `state.db` may lag behind in retained messages; that much is read again at start."""
 logger = logging.getLogger(__name__)
 
 
@@ -93,6 +91,9 @@ class EventLog:
         """What is sent to upstreams ahead of their cursors."""
         self.matching = Matching(self._recent, self._upkeep.explain, self._reading)
         """Reads the events of some topics only."""
+        self._known_head = self._state.high_water()
+        """The last event that `state.db` knows of: should the file with the newest events be lost, their numbers are
+        not given out again, and what is lost is booked."""
         self._trouble: dict[str, str] = {}
         self._grown = True
         """Whether a segment was begun since retention last looked, or it has not looked yet."""
@@ -244,10 +245,10 @@ class EventLog:
 
     async def _flush(self) -> None:
         async with self._flushing:
-            messages, lag = self._messages, self.head - self._messages.seq
+            messages, head = self._messages, self.head
             owed = self.sessions.take(self.head)
             moved = self._cursors.unsaved or messages.changed or owed.is_due or self.replays.unsaved
-            if not (moved or lag > _RETAINED_LAG_EVENTS_MAX):
+            if not moved and head <= self._known_head:
                 return
             unsaved = self._cursors.take_unsaved()
             changed, messages.changed = messages.changed, {}
@@ -265,6 +266,7 @@ class EventLog:
                 messages.changed = changed | messages.changed
                 raise
             messages.seq = seq
+            self._known_head = head
 
     async def _booked(self) -> dict[str, int]:
         """Per upstream, what the ledger says was dropped, as of the moment in which this returns."""
@@ -343,7 +345,7 @@ class EventLog:
         self.intake.stop()
         # The reader first: whoever closes a segment last checkpoints it, and a reader may not.
         await self._reading.close()
-        await self._write(self._close_writing)
+        await self._write(recovery.close_log, self._writer, self._state)
         self.intake.thread.shutdown(wait=False)
         self._lock.release()
 
@@ -393,7 +395,3 @@ class EventLog:
 
     async def _write(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.intake.thread, function, *args)
-
-    def _close_writing(self) -> None:
-        self._writer.close()
-        self._state.close()

@@ -135,6 +135,8 @@ class Mender:
 
     def _salvage(self, path: Path, found: Span) -> tuple[Path, list[Span]]:
         """A complete new segment, ready to take the place of `path`, and the numbers it holds."""
+        if not path.is_file():
+            return self._empty(found.first), []
         draft, kept = self.draft(path, found)
         return (self._empty(found.first), []) if draft is None else (self._ready(draft, path), kept)
 

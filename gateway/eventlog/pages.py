@@ -6,7 +6,6 @@ Here the leaves are found by looking at every page, and a new tree is put above 
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,28 +18,13 @@ PAGE_BYTES = 2048
 PAGE_BYTES_BEFORE = 4096
 """Of databases made earlier, which keep it."""
 _LEAF, _INTERIOR = 0x0D, 0x05
+_LEAVES_ENOUGH = 200
+"""After so many pages of events their size is beyond doubt."""
+_SEQ_MAX = 2**63 - 1
 _EVENT_COLUMNS = (10, 11)
 """Without and with a checksum."""
 _CHILD_BYTES_MAX = 2 + 4 + 9
 """What a child takes in an interior page: pointer, page number, key."""
-
-
-_KINDS = (0x02, 0x05, 0x0A, 0x0D)
-"""First bytes of the pages of tables and indexes."""
-_LOOKS_MAX = 200
-
-
-def page_bytes_in(file: BinaryIO) -> int:
-    """The size of the pages in a file whose header cannot be trusted: the one at which most pages begin as pages do."""
-    half = PAGE_BYTES_BEFORE // 2
-    looks = found = 0
-    for at in range(half, file.seek(0, os.SEEK_END), PAGE_BYTES_BEFORE):
-        file.seek(at)
-        looks += 1
-        found += file.read(1)[0] in _KINDS
-        if looks == _LOOKS_MAX:
-            break
-    return PAGE_BYTES if found * 2 >= looks else PAGE_BYTES_BEFORE
 
 
 class Leaf(NamedTuple):
@@ -92,6 +76,12 @@ def _event_of(page: bytes, pointer: int) -> int | None:
     return seq if columns in _EVENT_COLUMNS else None
 
 
+def _pointers(page: bytes) -> list[int]:
+    """Where the cells of a leaf are, in the order of their keys."""
+    count = int.from_bytes(page[3:5], "big")
+    return [int.from_bytes(page[at : at + 2], "big") for at in range(8, 8 + 2 * count, 2)]
+
+
 def leaf_of(page: bytes, number: int, first_seq: int, last_seq: int) -> Leaf | None:
     """The numbers that a page of events holds; None if it holds none between the two."""
     if not page or page[0] != _LEAF:
@@ -99,12 +89,29 @@ def leaf_of(page: bytes, number: int, first_seq: int, last_seq: int) -> Leaf | N
     count = int.from_bytes(page[3:5], "big")
     if not 0 < count <= (len(page) - 8) // 4:
         return None
-    pointers = [int.from_bytes(page[at : at + 2], "big") for at in range(8, 8 + 2 * count, 2)]
+    pointers = _pointers(page)
     ends = [_event_of(page, pointers[0]), _event_of(page, pointers[-1])]
     if any(seq is None or not first_seq <= seq <= last_seq for seq in ends):
         ends = [_event_of(page, pointer) for pointer in pointers]
     seqs = [seq for seq in ends if seq is not None and first_seq <= seq <= last_seq]
     return Leaf(min(seqs), max(seqs), number) if seqs else None
+
+
+def page_bytes_in(file: BinaryIO) -> int:
+    """The size of the pages in a file whose header cannot be trusted, as the pages of events tell it.
+
+    Events fill a page from its end, so a large page of events has some in its second half. Most pages may be of neither
+    size to look at: what large payloads go on in looks like nothing.
+    """
+    small = large = 0
+    file.seek(0)
+    while small + large < _LEAVES_ENOUGH and (page := file.read(PAGE_BYTES_BEFORE)):
+        if leaf_of(page, 0, 1, _SEQ_MAX) is not None:
+            is_large = max(_pointers(page)) >= PAGE_BYTES
+            large += is_large
+            small += not is_large
+        small += leaf_of(page[PAGE_BYTES:], 0, 1, _SEQ_MAX) is not None
+    return PAGE_BYTES_BEFORE if large > small else PAGE_BYTES
 
 
 def _interior(children: Sequence[Leaf], page_bytes: int) -> bytes:

@@ -19,7 +19,7 @@ from gateway.eventlog.losses import Span
 from gateway.eventlog.places import CURSORS_LOST
 from gateway.eventlog.reader import LogReader, segments_in
 from gateway.eventlog.reserve import Reserve
-from gateway.eventlog.segment import path_of
+from gateway.eventlog.segment import first_seq_of, path_of
 from gateway.eventlog.segment_reader import SegmentReader
 from gateway.eventlog.state import State
 from gateway.eventlog.writer import SegmentWriter, safely_above
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _LOG_ID = re.compile(rb"log_id([0-9a-f]{32})")
 COPY_OF = "copy_of"
 """In the meta of the state of a backup that nothing was begun from yet: when it was made, nanoseconds since 1970."""
+STOPPED = "stopped"
+"""In the meta of the state: "1" once a gateway has stopped in order, empty while one runs or after it was killed."""
 RESTORED_GAP = 10**12
 """Ten events each millisecond for three years; `SEQ_MAX` leaves room for a thousand such gaps."""
 _META_WITHIN_BYTES = 64 * 1024
@@ -72,9 +74,18 @@ def open_log(data_dir: Path, config: LogConfig, clock: Clock) -> Opened:
     return opened
 
 
+def close_log(writer: SegmentWriter, opened: State) -> None:
+    """Let go of what was opened, in order: the next start knows that nothing is missing which it does not find."""
+    writer.close()
+    with suppress(LogError):  # the next start looks as after a kill then
+        opened.set_meta(STOPPED, "1")
+    opened.close()
+
+
 def _open_log(data_dir: Path, config: LogConfig, clock: Clock, reserve: Reserve) -> Opened:
     mending.finish(data_dir)
     folder = data_dir / "log"
+    _give_back_names(folder)
     opened, lost = _open_state(data_dir, reserve, has_segments=bool(segments_in(folder)))
     try:
         if lost:
@@ -92,17 +103,36 @@ def _open_log(data_dir: Path, config: LogConfig, clock: Clock, reserve: Reserve)
         if opened.meta(upgrade.VERSION) != __version__:
             opened.set_meta(upgrade.VERSION, __version__)
         writer = SegmentWriter(folder, log_id, config.segment_bytes_max, reserve)
+        lacks_log = _lacks_log(folder, opened)
         writer.open(_least_seq(data_dir, opened, config))
         if writer.lost_tail:
             why = "events up to here were given to an upstream or to the state, and the files end before"
             losses.record(opened.path, [writer.lost_tail], losses.DAMAGED, why, clock.wall_ns())
+        if lacks_log and writer.unsure_from is None and not opened.meta(COPY_OF):
+            writer.leap(safely_above(writer.next_seq, config.segment_bytes_max))
+        if writer.gap:
+            why = "left out because files are gone that told of the newest events; what used these is lost"
+            losses.record(opened.path, [writer.gap], losses.GAP, why, clock.wall_ns())
+            logger.error("the newest events may be lost: the numbers go on above a gap", extra={"gap": writer.gap})
         if opened.meta(COPY_OF):
             _leave_original(opened, writer, clock)
+        if opened.meta(STOPPED) != "":
+            with suppress(LogError):  # a full disk; all that is lost is that the next start could look more closely
+                opened.set_meta(STOPPED, "")
         reader = LogReader(folder)
         return Opened(opened, log_id, writer, reader, _head(writer, reader))
     except LogError:
         opened.close()
         raise
+
+
+def _lacks_log(folder: Path, opened: State) -> bool:
+    """Whether the newest segment has no write-ahead log, though no gateway has closed it.
+
+    SQLite would not miss it: either it is gone, or with the newest segment, of which the state may not know yet.
+    """
+    newest = segments_in(folder)[-1:]
+    return bool(newest) and opened.meta(STOPPED) == "" and not damage.wal_of(path_of(folder, newest[0])).exists()
 
 
 def _leave_original(opened: State, writer: SegmentWriter, clock: Clock) -> None:
@@ -116,10 +146,26 @@ def _leave_original(opened: State, writer: SegmentWriter, clock: Clock) -> None:
     logger.warning("a backup was restored: the numbers go on above a gap", extra={"next_seq": gap.last + 1})
 
 
+def _give_back_names(folder: Path) -> None:
+    """Where a segment is gone and its write-ahead log is not, put an empty file: so it is salvaged as a damaged one is.
+
+    What is older than every segment is what a crash left of one that retention removed.
+    """
+    known = segments_in(folder)
+    for log in folder.glob("[0-9]" * 20 + ".db-wal"):
+        path = log.with_name(log.name.removesuffix("-wal"))
+        is_left = bool(known) and first_seq_of(path) < known[0]
+        if not is_left and log.stat().st_size and not path.exists():
+            path.touch()
+            logger.error("a segment is gone, and what its write-ahead log holds is salvaged", extra={"file": str(path)})
+
+
 def _open_state(data_dir: Path, reserve: Reserve, *, has_segments: bool) -> tuple[State, str]:
     """The state, and why it had to be made anew; empty if it had not."""
     path = state.path_of(data_dir)
     if not path.exists():
+        if damage.wal_of(path).exists() or path.is_symlink():
+            damage.set_aside(path, mending.damaged_folder(data_dir))
         return State(path, reserve), f"{path} is gone" if has_segments else ""
     try:
         opened = _open_whole(path, reserve) if has_segments else State(path, reserve)

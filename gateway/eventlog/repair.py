@@ -57,8 +57,7 @@ def _opened(data_dir: Path, config: LogConfig, clock: Clock) -> Iterator[tuple[O
             yield found, Mender(data_dir, found.log_id, clock)
         finally:
             found.reader.close()
-            found.writer.close()
-            found.state.close()
+            recovery.close_log(found.writer, found.state)
     finally:
         held.release()
 

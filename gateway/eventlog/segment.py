@@ -108,6 +108,8 @@ def connect_reading(path: Path) -> sqlite3.Connection:
         LogError: the file cannot be opened or is not a database.
     """
     uri = f"{path.absolute().as_uri()}?mode=ro"
+    if fault := damage.no_database(path):
+        raise Damaged(path, f"{path} is damaged: {fault}")
     try:
         try:
             return _connect_reading(uri)
@@ -116,13 +118,8 @@ def connect_reading(path: Path) -> sqlite3.Connection:
                 raise  # an empty one is left by the attempt, if the disk is full
             return _connect_reading(f"{uri}&immutable=1")
     except damage.SQLITE_ERRORS as error:
-        raise damage.translated(
-            error,
-            path,
-            f"{path} cannot be read: {error}",
-            "Is it somebody else's? (ls -l, dmesg)",
-            damage.inode_of(path),
-        ) from error
+        hint = "Is it somebody else's? (ls -l, dmesg)"
+        raise damage.translated(error, path, f"{path} cannot be read: {error}", hint) from error
 
 
 def _connect_reading(uri: str) -> sqlite3.Connection:

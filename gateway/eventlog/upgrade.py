@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from gateway.errors import ConfigError
 from gateway.eventlog import schema, state
-from gateway.eventlog.damage import SQLITE_ERRORS, wal_of
+from gateway.eventlog.damage import SQLITE_ERRORS, no_database, wal_of
 from gateway.eventlog.reader import segments_in
 from gateway.eventlog.segment import path_of
 
@@ -65,6 +65,8 @@ def _version(data_dir: Path) -> str:
 
 def _look(path: Path, sql: str, value: str) -> list[tuple[object, ...]]:
     """Rows of a database that nobody has open, without a change to its folder if it has no write-ahead log."""
+    if no_database(path):
+        return []
     wal = wal_of(path)
     how = "mode=ro" if wal.exists() and wal.stat().st_size else "immutable=1"
     try:

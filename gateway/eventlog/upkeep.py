@@ -72,6 +72,7 @@ class Upkeep:
         self.busy = asyncio.Lock()
         """Held while segments go or are counted: nobody else moves a cursor back meanwhile."""
         self._explained = False
+        self._explaining = asyncio.Lock()
         self.on_room: list[Callable[[], None]] = []
         """Called when a log that was full has room again."""
 
@@ -83,9 +84,12 @@ class Upkeep:
         """
         if self._explained:
             return
-        await self._reading.mend_found()
-        await self.explain_after(min((account.seq for account in self._cursors.accounts.values()), default=head), head)
-        self._explained = True
+        async with self._explaining:  # every forwarder asks for it, and damage is mended once
+            if not self._explained:
+                await self._reading.mend_found()
+                accounts = self._cursors.accounts.values()
+                await self.explain_after(min((account.seq for account in accounts), default=head), head)
+                self._explained = True
 
     async def explain_after(self, seq: int, head: int) -> None:
         """Book numbers without events after `seq`, before a cursor is moved back there.

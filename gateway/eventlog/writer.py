@@ -63,6 +63,8 @@ class SegmentWriter:
         """What is wrong with the segment before the one that `open` began; None if all is well."""
         self.unsure_from: int | None = None
         """The log ends in a gap: whether a number from here on was ever given out is not known."""
+        self.gap: Span | None = None
+        """Numbers that were left out for safety, and that no file can hold."""
         self.lost_tail: Span | None = None
         """Numbers that were given out for sure, and that the files do not hold."""
 
@@ -79,8 +81,7 @@ class SegmentWriter:
             leftover.unlink()
         segments = segments_in(self.folder)
         if not segments:
-            self.next_seq = least_seq
-            self._begin()
+            self._go_on_above(least_seq, {}) if least_seq > 1 else self._begin()
             return
         try:
             self._open_newest(path_of(self.folder, segments[-1]))
@@ -93,8 +94,12 @@ class SegmentWriter:
             raise
         if self.next_seq < least_seq:
             self.lost_tail = Span(self.next_seq, least_seq - 1)
-            self.next_seq = least_seq
-            self._begin({LOST_FROM: str(self.lost_tail.first)})
+            self._go_on_above(least_seq, {LOST_FROM: str(self.next_seq)})
+
+    def _go_on_above(self, least_seq: int, meta: Mapping[str, str]) -> None:
+        """Files are gone that told of numbers before `least_seq`, and perhaps of more, which nobody else knows of."""
+        self.next_seq = least_seq
+        self._leap(safely_above(least_seq, self._segment_bytes_max), meta)
 
     def _open_newest(self, path: Path) -> None:
         segment = self._segment = Segment.open(path)
@@ -127,10 +132,13 @@ class SegmentWriter:
         Raises:
             LogError: the disk takes no new segment.
         """
-        gap = Span(self.next_seq, seq - 1)
+        return self._leap(seq, {})
+
+    def _leap(self, seq: int, meta: Mapping[str, str]) -> Span:
+        gap = self.gap = Span(self.next_seq, seq - 1)
         self.unsure_from = gap.first
         self.next_seq = seq
-        self._begin({UNSURE_FROM: str(gap.first)})
+        self._begin({**meta, UNSURE_FROM: str(gap.first)})
         return gap
 
     def write(self, batch: Batch) -> int | None:

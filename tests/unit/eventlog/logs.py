@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.eventlog.reader import LogReader
 
 WALL_NS = 1_700_000_000_000_000_000
+ABOVE = 2_000_000
+"""Where a small log goes on if files are gone that told of its newest numbers."""
 CLOUD = "cloud"
 """The upstream of every log that names no others."""
 

@@ -10,6 +10,7 @@ from gateway.eventlog import segment
 from gateway.eventlog.log import EventLog
 from gateway.eventlog.reader import LogReader
 from tests.unit.eventlog.logs import (
+    ABOVE,
     CLOUD,
     Device,
     HandClock,
@@ -52,13 +53,15 @@ async def test_a_number_is_never_given_out_twice_when_the_newest_segment_is_empt
 async def test_a_number_is_never_given_out_twice_when_cursors_are_ahead_of_the_files(tmp_path):
     async with opened(tmp_path) as log:
         await fill(log, 5)
-        log.advance(CLOUD, 5)
+        log.advance(CLOUD, 5, forwarded=5)
     shutil.rmtree(tmp_path / "log")
     async with opened(tmp_path) as log:
-        assert (log.head, log.cursor(CLOUD)) == (5, 5)
-        assert put(log) == 6
+        assert (log.head, log.cursor(CLOUD)) == (5, ABOVE - 1)
+        assert put(log) == ABOVE
         await log.intake.settled()
-        assert seqs(await read_all(log)) == [6]
+        assert seqs(await read_all(log)) == [ABOVE]
+        (line,) = await log.books()
+        assert (line.forwarded, line.pending, line.dropped, line.balances) == (5, 1, 0, True)
 
 
 async def test_a_number_is_never_given_out_twice_when_retained_messages_tell_of_it(tmp_path):
@@ -68,7 +71,7 @@ async def test_a_number_is_never_given_out_twice_when_retained_messages_tell_of_
         await log.intake.settled()
     shutil.rmtree(tmp_path / "log")
     async with opened(tmp_path, upstreams=()) as log:
-        assert put(log) == 6
+        assert put(log) == ABOVE
         await log.intake.settled()
     async with opened(tmp_path, upstreams=()) as log:
         assert log.retained["room"].payload == b"21.5"

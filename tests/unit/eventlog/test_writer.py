@@ -110,15 +110,15 @@ def test_numbers_below_the_least_are_never_given_out(tmp_path):
     with closing(opened(tmp_path)) as writer:
         write(writer, 3)
     with closing(opened(tmp_path, least_seq=50)) as writer:
-        assert writer.next_seq == 50
-        writer.write(batch_of(event(50)))
-    assert firsts(tmp_path) == [1, 50]
-    assert seqs(tmp_path) == [1, 2, 3, 50]
+        assert (writer.lost_tail, writer.unsure_from, writer.next_seq) == ((4, 49), 50, 2_000_000)
+        writer.write(batch_of(event(2_000_000)))
+    assert firsts(tmp_path) == [1, 2_000_000]
+    assert seqs(tmp_path) == [1, 2, 3, 2_000_000]
     empty = tmp_path / "empty"
     empty.mkdir()
     with closing(opened(empty, least_seq=50)) as writer:
-        assert writer.next_seq == 50
-    assert firsts(empty) == [50]
+        assert (writer.unsure_from, writer.next_seq) == (50, 2_000_000)
+    assert firsts(empty) == [2_000_000]
 
 
 def test_what_a_crash_left_of_a_segment_being_made_is_removed(tmp_path):
