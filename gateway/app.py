@@ -72,7 +72,6 @@ class Gateway:
         self._started_s = time.monotonic()
         self._log = EventLog(config.gateway.data_dir, config.log, clock, ())
         self._log.quarantined.limits = config.quarantine
-        self._first_head = self._log.head
         self._ingest = Ingest(
             self._log,
             clock,
@@ -125,7 +124,7 @@ class Gateway:
         """Everything `gateway status` shows of a running gateway; plain JSON values."""
         log = self._log.status()
         uptime_s = time.monotonic() - self._started_s
-        worn = wear.of_this_process(log.head - self._first_head, uptime_s, self._config.log.card_endurance_tb)
+        worn = wear.of_this_process(self._log.stored_events, uptime_s, self._config.log.card_endurance_tb)
         return {
             "id": self._config.gateway.id,
             "running": True,

@@ -11,6 +11,7 @@ from gateway import control
 from gateway.cli import books, certificates, replay, show
 from gateway.cli.options import ConfigOption, JsonOption, read_config
 from gateway.eventlog.history import History
+from gateway.health.wear import SETTLED_AFTER_S
 
 if TYPE_CHECKING:
     from gateway.config.model import Config
@@ -52,17 +53,11 @@ def collect(settings: Config) -> dict[str, Any]:
     if answer is not None:
         return answer
     with History(data_dir) as history:
-        facts = {"id": settings.gateway.id, **history.status()}
+        facts = {"id": settings.gateway.id, **history.status(settings.upstreams)}
     found, errors = certificates.read(settings)
     facts["certificates"] = certificates.describe(found)
     facts["certificate_problems"] = [str(error) for error in errors]
-    known = {each["name"] for each in facts["upstreams"]}
     for name, upstream in settings.upstreams.items():
-        if name not in known:
-            head = facts["log"]["head"]
-            facts["upstreams"].append(
-                {"name": name, "state": "stopped", "cursor": 0, "pending": head, "quarantined": 0}
-            )
         for each in facts["upstreams"]:
             if each["name"] == name:
                 each["type"], each["url"] = upstream.type, upstream.url
@@ -76,13 +71,13 @@ def _show(facts: dict[str, Any]) -> None:
         running = "running, but it does not answer"
     typer.echo(f"{typer.style(facts['id'], bold=True)}  {running}")
     typer.echo(
-        f"log       {log['head']:,} events so far, the oldest kept is {log['oldest']:,}; "
+        f"log       the newest event is {log['head']:,}, the oldest that is kept {log['oldest']:,}; "
         f"{log['segments']} segment(s), {log['size_bytes'] / 1e6:,.1f} MB"
     )
     if clock := facts.get("clock"):
         _show_clock(clock)
     if wear := facts.get("wear"):
-        typer.echo(f"card      {_describe_wear(wear)}")
+        typer.echo(f"card      {_describe_wear(wear, facts['uptime_s'])}")
     _show_trouble(log)
     if broker := facts.get("broker"):
         _show_broker(broker)
@@ -185,12 +180,13 @@ def _show_clock(clock: dict[str, Any]) -> None:
     typer.echo(f"clock     {typer.style(text, fg=colour)}")
 
 
-def _describe_wear(wear: dict[str, Any]) -> str:
+def _describe_wear(wear: dict[str, Any], uptime_s: float) -> str:
     parts = [f"{wear['written_bytes'] / 1e6:,.1f} MB written since the start"]
     if wear["bytes_per_event"] is not None:
         parts.append(f"{wear['bytes_per_event']:,} bytes per event")
     if wear["bytes_per_day"] is not None:
-        parts.append(f"{wear['bytes_per_day'] / 1e6:,.1f} MB a day at this pace")
+        pace = "at this pace" if uptime_s >= SETTLED_AFTER_S else "at the pace of the first minutes"
+        parts.append(f"{wear['bytes_per_day'] / 1e6:,.1f} MB a day {pace}")
     if wear["card_years"] is not None:
         parts.append(f"at which the card lasts {wear['card_years']:,.1f} years")
     return ", ".join(parts)

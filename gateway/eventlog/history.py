@@ -126,8 +126,11 @@ class History:
         self._require_books()
         return self._state.losses()
 
+    def _keeps_books(self) -> bool:
+        return self._state.ask(lambda db: db.execute(_KEEPS_BOOKS).fetchone()) is not None
+
     def _require_books(self) -> None:
-        if not self._state.ask(lambda db: db.execute(_KEEPS_BOOKS).fetchone()):
+        if not self._keeps_books():
             raise ConfigError(
                 f"{self._state.path} was written by an earlier version, which kept no books",
                 "Start the gateway once; books are kept from then on (gateway run).",
@@ -156,17 +159,23 @@ class History:
             ahead=self._state.ahead(),
         )
 
-    def status(self) -> dict[str, Any]:
-        """What can be told of a gateway that does not run, in the shape of a running one's status."""
+    def status(self, configured: Collection[str] = ()) -> dict[str, Any]:
+        """What can be told of a gateway that does not run, in the shape of a running one's status.
+
+        Args:
+            configured: names of the upstreams in the configuration; one that never ran begins at the oldest event.
+        """
         head = self.head()
         segments = self._reader.segments
+        oldest = segments[0] if segments else head + 1
+        cursors = dict.fromkeys(configured, oldest - 1) | self._state.cursors()
         quarantined, held_back = self._state.quarantined(), self._state.ask(paused.load)
         ahead = self._state.ahead()
         return {
             "running": lock.holder(self._data_dir) is not None,
             "log": {
                 "head": head,
-                "oldest": segments[0] if segments else head + 1,
+                "oldest": oldest,
                 "segments": len(segments),
                 "size_bytes": sum(
                     segment.size_of(segment.path_of(self._data_dir / "log", first)) for first in segments
@@ -185,9 +194,16 @@ class History:
                     "name": name,
                     "state": "paused" if name in held_back else "stopped",
                     "cursor": cursor,
-                    "pending": pending_after(cursor, head, ahead.get(name, NOTHING)),
+                    "pending": pending_after(cursor, head, ahead.get(name, NOTHING), self._without_event()),
                     "quarantined": quarantined.get(name, 0),
                 }
-                for name, cursor in self._state.cursors().items()
+                for name, cursor in cursors.items()
             ],
         }
+
+    def _without_event(self) -> list[Span]:
+        """Numbers that have no event, as far as the ledger tells; none of a log of a version that kept no ledger."""
+        if not self._keeps_books():
+            return []
+        missing = losses.missing_in(self._state.losses())
+        return [*missing.gaps, *missing.damaged]

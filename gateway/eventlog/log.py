@@ -91,9 +91,10 @@ class EventLog:
         """What is sent to upstreams ahead of their cursors."""
         self.matching = Matching(self._recent, self._upkeep.explain, self._reading)
         """Reads the events of some topics only."""
+        self.stored_events = 0
+        """Since this run began."""
         self._known_head = self._state.high_water()
-        """The last event that `state.db` knows of: should the file with the newest events be lost, their numbers are
-        not given out again, and what is lost is booked."""
+        """The last event `state.db` knows of: if its file is lost that is booked, and its number not used again."""
         self._trouble: dict[str, str] = {}
         self._grown = True
         """Whether a segment was begun since retention last looked, or it has not looked yet."""
@@ -364,8 +365,9 @@ class EventLog:
         self._reading.begun(begun)
         self._grown |= begun is not None
         if batch.events:
-            self.head = batch.events[-1].seq
-            self._recent.add(batch.events, batch.bytes_ + MEMORY_PER_EVENT_BYTES * len(batch.events))
+            count, self.head = len(batch.events), batch.events[-1].seq
+            self.stored_events += count
+            self._recent.add(batch.events, batch.bytes_ + MEMORY_PER_EVENT_BYTES * count)
         for receiver, receipt in batch.receipts.items():
             receiver.committed(receipt)
         self.sequences.note(batch.numbered)

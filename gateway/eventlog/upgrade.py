@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
 
+from gateway import __version__
 from gateway.errors import ConfigError
 from gateway.eventlog import schema, state
 from gateway.eventlog.damage import SQLITE_ERRORS, no_database, wal_of
@@ -38,7 +39,8 @@ def refuse_newer(data_dir: Path) -> None:
     looked_at += [(path_of(data_dir / "log", first), schema.segment) for first in segments_in(data_dir / "log")[-1:]]
     for path, migrations in looked_at:
         if names := _unknown(path, migrations):
-            version = _version(data_dir)
+            told = _version(data_dir)
+            version = told if told != __version__ else ""
             raise ConfigError(
                 f"gateway.data_dir: {data_dir} was written by a newer version, {version or 'which is not told'}"
                 f" ({path.name} has {', '.join(names)})",

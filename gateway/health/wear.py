@@ -12,8 +12,9 @@ from typing import NamedTuple
 _IO_FILE = Path("/proc/self/io")
 _DAY_S = 86_400
 _YEAR_DAYS = 365.25
-_PACE_AFTER_S = 600
-"""The first minutes, with new files and reconnecting devices, are like no others."""
+SETTLED_AFTER_S = 600
+"""The first minutes, with new files and reconnecting devices, are like no others: their pace is a first guess."""
+_PACE_AFTER_S = 1
 
 
 class Wear(NamedTuple):
@@ -23,7 +24,7 @@ class Wear(NamedTuple):
     bytes_per_event: int | None
     """None: no event yet."""
     bytes_per_day: int | None
-    """At the pace since the start; None while that is too short ago to tell a pace."""
+    """At the pace since the start; None within the first second."""
     card_years: float | None
     """How long a card of the given endurance lasts at that pace; None if one of the two is not known."""
 

@@ -20,8 +20,8 @@ def test_wear_is_extrapolated_to_days_and_years() -> None:
     assert found.card_years == round(30e12 / 24e6 / 365.25, 1)
 
 
-def test_the_first_minutes_tell_no_pace() -> None:
-    found = wear.estimate(written_bytes=1_000_000, events=500, uptime_s=60, endurance_tb=30)
+def test_the_first_second_tells_no_pace() -> None:
+    found = wear.estimate(written_bytes=1_000_000, events=500, uptime_s=0.5, endurance_tb=30)
     assert (found.bytes_per_event, found.bytes_per_day, found.card_years) == (2000, None, None)
 
 
