@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from gateway import backoff
 from gateway.errors import Blocked, Busy, DeliveryError, LogError, Refused, Unreachable
+from gateway.forward.caution import Caution
 from gateway.forward.meter import Meter
 from gateway.forward.read_ahead import ReadAhead
 from gateway.forward.selection import Selection
@@ -122,9 +123,7 @@ class Forwarder:
         """Whether there has been a connection before."""
         self._failures = 0
         """Failed tries since the upstream last took an event."""
-        self._probing = False
-        """The next event goes alone: this tells a poison event from a broken upstream, and a try that fails again does
-        not duplicate all that was under way."""
+        self._caution = Caution()
 
     def status(self) -> ForwarderStatus:
         """A snapshot."""
@@ -171,6 +170,11 @@ class Forwarder:
                 raise
             self._status.stalls += 1
             raise Stalled(f"nothing was acknowledged for {self._config.stall_timeout_s:g} s") from None
+        except Unreachable:
+            self._settle()
+            if (seqs := self._window.on_its_way) is not None:
+                self._caution.ended(*seqs)
+            raise
         finally:
             self._take_back()
 
@@ -243,11 +247,12 @@ class Forwarder:
         if not window.under_way:
             self._acknowledged = self._upstream.acknowledged
             self._progressed_s = asyncio.get_running_loop().time()
-        given = window.give(1 if self._probing else meter.events_max, meter.bytes_max)
+        is_alone = self._caution.goes_alone(window.next_seq)
+        given = window.give(1 if is_alone else meter.events_max, meter.bytes_max)
         meter.take(len(given), window.given_bytes)
         self._status.bytes_ += window.given_bytes
         await self._deliver(self._upstream.send(given))
-        if self._probing:
+        if is_alone:
             await self._deliver(self._upstream.send(()))
 
     async def _deliver(self, sending: Coroutine[Any, Any, None]) -> None:
@@ -322,14 +327,15 @@ class Forwarder:
             self._progressed_s = asyncio.get_running_loop().time()
             self._status.acknowledged_mono_ns = self._clock.mono_ns()
             self._failures = 0
-            self._probing = False
+            self._caution.taken()
             self._enter("connected")
         return count > 0
 
     async def _pause_after(self, error: DeliveryError | LogError) -> None:
-        self._probing = True
+        self._caution.trouble()
         self._failures += 1
-        self._enter(_STATES.get(type(error), "unreachable"), str(error))
+        suspicion = self._caution.suspicion if isinstance(error, Unreachable) else ""
+        self._enter(_STATES.get(type(error), "unreachable"), f"{error}{suspicion}")
         await asyncio.sleep(self._wait_s(error))
 
     def _wait_s(self, error: DeliveryError | LogError) -> float:

@@ -58,6 +58,16 @@ class Window:
         """Up to this seq nothing is left to be given or settled as taken."""
         return self._wanted[0].seq - 1 if self._wanted else self.read_to
 
+    @property
+    def on_its_way(self) -> tuple[int, int] | None:
+        """Seqs of the first and the last event under way; None if none is."""
+        return (self._wanted[0].seq, self._wanted[self.under_way - 1].seq) if self.under_way else None
+
+    @property
+    def next_seq(self) -> int:
+        """Seq of the next event to be given out, where one waits."""
+        return self._wanted[self.under_way].seq
+
     def waiting(self) -> bool:
         """Whether a wanted event has not been given out."""
         return len(self._wanted) > self.under_way

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.errors import Busy, LogError, Refused, Unreachable
-from tests.unit.forward.forward_fakes import MemoryLog, StreamingUpstream, make_event
+from tests.unit.forward.forward_fakes import MemoryLog, ScriptedUpstream, StreamingUpstream, make_event
 from tests.unit.forward.test_forward_runner import forwarding, until
 
 
@@ -63,6 +63,40 @@ async def test_after_an_error_everything_unanswered_is_given_again_and_the_first
         await until(lambda: log.cursor("cloud") == 8)
     assert upstream.taken == [1, 2, 3, 4, 5, 6, 7, 8]
     assert log.booked == {"forwarded": 8, "filtered": 0, "quarantined": 0}
+
+
+async def test_where_a_connection_ends_twice_events_go_one_by_one_until_behind_it() -> None:
+    log, upstream = MemoryLog([make_event(seq) for seq in range(1, 10)]), StreamingUpstream()
+    async with forwarding(log, upstream, batch_events_max=4):
+        await until(lambda: len(upstream.under_way) == 9)
+        upstream.answer(1)
+        upstream.fail(Unreachable("reset"))
+        await until(lambda: upstream.under_way == [2])
+        upstream.answer(1)
+        await until(lambda: len(upstream.under_way) == 7)
+        upstream.fail(Unreachable("reset"))
+        for seq in range(3, 10):
+            await until(lambda seq=seq: upstream.under_way == [seq])
+            if seq == 5:
+                upstream.fail(Refused({5: "bad"}))
+            else:
+                upstream.answer(1)
+        await log.append(make_event(10))
+        await log.append(make_event(11))
+        await until(lambda: upstream.under_way == [10, 11])
+        upstream.answer(2)
+        await until(lambda: log.cursor("cloud") == 11)
+    assert log.booked == {"forwarded": 10, "filtered": 0, "quarantined": 1}
+
+
+async def test_an_event_with_which_the_connection_always_ends_is_named() -> None:
+    log, upstream = MemoryLog([make_event(1), make_event(2)]), ScriptedUpstream()
+    upstream.on_send = lambda _: (0, Unreachable("reset"))
+    async with forwarding(log, upstream) as forwarder:
+        await until(lambda: "event 1 was alone on its way" in forwarder.status().reason)
+    assert upstream.batches[0] == [1, 2]
+    assert set(map(tuple, upstream.batches[1:])) == {(1,)}
+    assert log.cursor("cloud") == 0
 
 
 async def test_trouble_that_comes_while_the_forwarder_idles_is_heard() -> None:
