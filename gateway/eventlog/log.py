@@ -27,6 +27,7 @@ from gateway.eventlog.reading import Reading
 from gateway.eventlog.recent import Recent
 from gateway.eventlog.replays import Replays
 from gateway.eventlog.retained import CATCH_UP_EVENTS_MAX, RetainedMessages
+from gateway.eventlog.rhythm import Rhythm
 from gateway.eventlog.sequences import Sequences
 from gateway.eventlog.sessions import Sessions
 from gateway.eventlog.status import LogStatus
@@ -87,7 +88,7 @@ class EventLog:
         """Where upstreams stand, and which are paused."""
         self._recent = Recent(config.recent_bytes_max)
         self._waiters: list[asyncio.Future[None]] = []
-        self.views = Views(self._cursors, clock, self._cursor_moved.set)
+        self.views = Views(self._cursors, clock, self._rhythm.moved)
         """What is sent to upstreams ahead of their cursors."""
         self.matching = Matching(self._recent, self._upkeep.explain, self._reading)
         """Reads the events of some topics only."""
@@ -96,8 +97,6 @@ class EventLog:
         self._known_head = self._state.high_water()
         """The last event `state.db` knows of: if its file is lost that is booked, and its number not used again."""
         self._trouble: dict[str, str] = {}
-        self._grown = True
-        """Whether a segment was begun since retention last looked, or it has not looked yet."""
         self.on_committed: list[Callable[[Sequence[Event]], None]] = []
         """Called in the loop with every commit's events, after their receipts were handed out."""
 
@@ -125,8 +124,8 @@ class EventLog:
         """Retained messages by topic, as of `head`."""
         self.sessions = Sessions(self._state, self._write)
         """Persistent sessions of local subscribers."""
-        self._cursor_moved = asyncio.Event()
-        parts = self._reading, lambda: self._cursors.missing, self._cursor_moved.set
+        self._rhythm = Rhythm(self._config.cursor_interval_s)
+        parts = self._reading, lambda: self._cursors.missing, self._rhythm.moved
         self.replays = Replays(self._state, self._write, *parts)
         """What is to be sent again."""
         owners = self._state, self._write, self._reading
@@ -212,28 +211,14 @@ class EventLog:
         crash = self.intake.crash = loop.create_future()
         next_retention_s = loop.time() + self._config.retention_interval_s
         while True:
-            await self._cursor_moves()
+            await self._rhythm.due()
             await self._tend("cursors and retained messages", self.flush)
             await self._tend("mending", self.mend)
             await self._tend("quarantine", self.follow)
-            if loop.time() >= next_retention_s or self._grown or self._upkeep.presses:
-                self._grown = False
+            if self._rhythm.has_grown() or loop.time() >= next_retention_s or self._upkeep.presses:
                 next_retention_s = loop.time() + self._config.retention_interval_s
                 await self._tend("retention", self.retain)
-            done, _ = await asyncio.wait([crash], timeout=self._config.cursor_interval_s)
-            if done:
-                crash.result()
-
-    async def _cursor_moves(self) -> None:
-        """Wait for a cursor to move, for an interval at the most.
-
-        So the first move after a rest is flushed at once: were it always put off, a gateway that is killed again and
-        again soon after its start would send the same events each time and get nowhere.
-        """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._config.cursor_interval_s):
-                await self._cursor_moved.wait()
-        self._cursor_moved.clear()
+            await self._rhythm.rest(crash)
 
     async def flush(self) -> None:
         """Make moved cursors, changed retained messages and what sessions are owed durable.
@@ -363,7 +348,8 @@ class EventLog:
 
     def _on_durable(self, batch: Batch, begun: int | None) -> None:
         self._reading.begun(begun)
-        self._grown |= begun is not None
+        if begun is not None:
+            self._rhythm.grew()
         if batch.events:
             count, self.head = len(batch.events), batch.events[-1].seq
             self.stored_events += count
