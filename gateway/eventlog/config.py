@@ -42,7 +42,7 @@ class LogConfig(BaseModel):
     """How long after a commit the next one waits for more events, so that not each few have a commit
     of their own. It waits no longer when everybody whom the last commit acknowledged has sent again: a device that
     waits for its acknowledgement is not held up, and none is after a rest of that length."""
-    pending_bytes_max: int = Field(default=4 * _MIB, ge=4096)
+    pending_bytes_max: int = Field(default=2 * _MIB, ge=4096)
     """Bytes of events waiting for a commit; beyond it, devices are no longer read from."""
     recent_bytes_max: int = Field(default=4 * _MIB, ge=0)
     """Bytes of the newest committed events kept in memory for forwarders that are level with the log."""

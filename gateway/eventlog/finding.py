@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _STEP = 100_000
 """So many numbers are looked through at a time."""
-_BYTES_MAX = 8 * 1024 * 1024
+_BYTES_MAX = 4 * 1024 * 1024
 _WANTED_MAX = 16
 """For so many askers a segment remembers which of its topics they want."""
 _HIGHEST = "SELECT max(seq) FROM events WHERE seq BETWEEN ? AND ?"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _EMPTY_AGE_NS = 2**63 - 1
 """Nobody misses a segment without events."""
 _OPEN_SEGMENTS_MAX = 4
-_READ_BYTES_MAX = 8 * 1024 * 1024
+_READ_BYTES_MAX = 4 * 1024 * 1024
 
 UNSURE_FROM = "unsure_from"
 """In the meta of a segment that was begun after a gap: numbers from here up to its name may never have been used."""
