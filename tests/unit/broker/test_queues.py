@@ -65,6 +65,10 @@ async def payloads_of(sub: wire.Device, count: int) -> list[str]:
     return found
 
 
+async def nothing() -> None:
+    """What a gateway that is killed flushes."""
+
+
 def numbers(count: int) -> list[str]:
     return [str(number) for number in range(count)]
 
@@ -130,9 +134,12 @@ async def test_a_session_that_ends_before_its_messages_were_read_leaves_nothing_
     await log.close(5)
 
 
-async def test_while_the_log_is_looked_through_what_is_stored_of_sessions_can_be_begun_from_again(site: Site) -> None:
+async def test_while_the_log_is_looked_through_what_is_stored_of_sessions_can_be_begun_from_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await site.leave(await subscribe(site, ("nothing", 1), client_id="idle"))
     await publish(site, *numbers(3))
+    monkeypatch.setattr(site.log, "flush", nothing)  # as if it were killed
     log, delivery, queues = await reopened(site)
     queues.begin("new", "")
     delivery.changed.update({"idle", "new"})
