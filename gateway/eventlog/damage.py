@@ -92,9 +92,10 @@ def no_database(path: Path) -> str:
 
     It takes an empty file for a new database, and removes the write-ahead log beside it. A pipe would keep it waiting.
     """
-    if path.is_file():
-        return "" if path.stat().st_size else "it is empty"
-    return "it is no file" if os.path.lexists(path) else ""
+    for name, what in ((path, "it"), (wal_of(path), "its write-ahead log"), (shm_of(path), "the index of its log")):
+        if os.path.lexists(name) and not name.is_file():
+            return f"{what} is no file"
+    return "it is empty" if path.exists() and not path.stat().st_size else ""
 
 
 def header_fault(path: Path) -> str:

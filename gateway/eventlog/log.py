@@ -82,6 +82,7 @@ class EventLog:
         self._flushing = asyncio.Lock()
         parts = config, clock, self.intake, self._reading, self._cursors
         self._upkeep = Upkeep(*parts, flush=self.flush, booked=self._booked, age_ns=self.boots.age_ns)
+        self._upkeep.begin(self._size_bytes())
         self.on_room = self._upkeep.on_room
         """Called in the loop when a log that was full has room again."""
         self.places = Places(self._state, self._write, self._cursors, self._reading, self._upkeep, clock, self)
@@ -307,13 +308,16 @@ class EventLog:
             head=self.head,
             oldest=segments[0] if segments else self.head + 1,
             segments=len(segments),
-            size_bytes=sum(segment.size_of(segment.path_of(self._folder, first)) for first in segments),
+            size_bytes=self._size_bytes(),
             pending_events=self.intake.pending_events,
             error=self.intake.error or next(iter(self._trouble.values()), ""),
             full=self.intake.full,
             retained=len(self.retained),
             retained_refused=self._messages.refused,
         )
+
+    def _size_bytes(self) -> int:
+        return sum(segment.size_of(segment.path_of(self._folder, first)) for first in self._reading.segments)
 
     async def beat(self) -> None:
         """Return once the writer thread has answered: the sign of life the watchdog asks for."""

@@ -76,9 +76,9 @@ def open_log(data_dir: Path, config: LogConfig, clock: Clock) -> Opened:
 
 def close_log(writer: SegmentWriter, opened: State) -> None:
     """Let go of what was opened, in order: the next start knows that nothing is missing which it does not find."""
-    writer.close()
     with suppress(LogError):  # the next start looks as after a kill then
-        opened.set_meta(STOPPED, "1")
+        opened.set_meta(STOPPED, "1")  # before the write-ahead log goes
+    writer.close()
     opened.close()
 
 
@@ -155,7 +155,7 @@ def _give_back_names(folder: Path) -> None:
     for log in folder.glob("[0-9]" * 20 + ".db-wal"):
         path = log.with_name(log.name.removesuffix("-wal"))
         is_left = bool(known) and first_seq_of(path) < known[0]
-        if not is_left and log.stat().st_size and not path.exists():
+        if not is_left and log.is_file() and log.stat().st_size and not path.exists():
             path.touch()
             logger.error("a segment is gone, and what its write-ahead log holds is salvaged", extra={"file": str(path)})
 
@@ -185,6 +185,7 @@ def _open_whole(path: Path, reserve: Reserve) -> State:
     if fault := wal.fault(path):
         # What SQLite takes of it was true once, and is only older: cursors of a moment ago, and not the oldest event.
         aside = damage.copy_aside(path, mending.damaged_folder(path.parent))
+        wal.drop_rest(path)
         logger.error(
             "the newest changes of the state are lost; upstreams may see events again",
             extra={"file": str(path), "reason": fault, "aside": str(aside)},

@@ -188,7 +188,7 @@ def copy(path: Path, work: Path) -> Path:
         for ending in ("", "-wal", "-shm"):
             to.with_name(to.name + ending).unlink(missing_ok=True)
         shutil.copyfile(path, to)
-        if wal_of(path).exists():
+        if wal_of(path).is_file():
             shutil.copyfile(wal_of(path), wal_of(to))
     except OSError as error:
         raise LogError(f"{path} cannot be copied: {error}", "Look at the disk (df, dmesg).") from error

@@ -214,6 +214,7 @@ class Segment:
                 connection.close()
             for companion in _companions(path):
                 companion.unlink(missing_ok=True)
+            damage.wal_of(path).touch()  # a segment that a process is killed with has one, from its first moment on
             draft.replace(path)
         except (sqlite3.Error, OSError) as error:
             with suppress(OSError):

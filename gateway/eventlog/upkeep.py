@@ -76,6 +76,12 @@ class Upkeep:
         self.on_room: list[Callable[[], None]] = []
         """Called when a log that was full has room again."""
 
+    def begin(self, size_bytes: int) -> None:
+        """The log opens with so many bytes: where it may be full it counts as full, until `retain` has looked."""
+        limit = self._config.retention_bytes_max
+        if self._config.retention_policy == "refuse_new" and 0 < limit < size_bytes:
+            self._intake.full = _FULL
+
     async def explain(self, head: int) -> None:
         """Mend what was found damaged, and book numbers without events that some upstream has still to pass; once.
 

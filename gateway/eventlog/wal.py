@@ -13,7 +13,7 @@ import sqlite3
 import sys
 from array import array
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import LogError
@@ -157,6 +157,15 @@ def _last_valid(database: Path) -> int:
         if is_damage(error):  # the database is no database; whoever opens it will find out
             return 0
         raise LogError(f"{database} cannot be read: {error}", "Look at the disk (df, dmesg).") from error
+
+
+def drop_rest(database: Path) -> None:
+    """Have SQLite write what it takes of a write-ahead log into the database and empty the log, if the disk allows it.
+
+    What stays behind the break would be taken for damage again at the next start.
+    """
+    with suppress(*SQLITE_ERRORS), closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def fold(database: Path) -> None:

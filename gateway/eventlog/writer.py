@@ -185,9 +185,11 @@ class SegmentWriter:
         self._leave()
 
     def _begin(self, meta: Mapping[str, str] | None = None) -> int:
-        self._leave()
+        """The segment at hand is left when there is a new one: a process that is killed leaves a write-ahead log."""
         inbound = ((client_id, packet_id, seq) for (client_id, packet_id), seq in self.inbound.items())
-        self._segment = Segment.create(self.folder, self.next_seq, {**self._meta, **(meta or {})}, inbound)
+        begun = Segment.create(self.folder, self.next_seq, {**self._meta, **(meta or {})}, inbound)
+        self._leave()
+        self._segment = begun
         return self.next_seq
 
     def _leave(self) -> None:

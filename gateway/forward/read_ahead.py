@@ -39,9 +39,10 @@ class ReadAhead:
         task, self._task = self._task, None
         if task is None:
             return await self._log.read(after_seq, self._events_max)
-        if self._after_seq == after_seq:
-            return await task
-        await _drop(task)
+        if self._after_seq != after_seq:
+            await _drop(task)
+        elif events := await task:
+            return events  # if there were none, what was to be read is lost, and more may have come meanwhile
         return await self._log.read(after_seq, self._events_max)
 
     async def close(self) -> None:

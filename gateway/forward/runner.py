@@ -173,7 +173,7 @@ class Forwarder:
         except Unreachable:
             self._settle()
             if (seqs := self._window.on_its_way) is not None:
-                self._caution.ended(*seqs)
+                self._caution.ended(*seqs, self._upstream.acknowledged)
             raise
         finally:
             self._take_back()
@@ -265,6 +265,7 @@ class Forwarder:
             self._settle()
         except Refused as refused:
             self._is_sending = False  # what is refused counts as acknowledged now, and is not in quarantine yet
+            self._caution.refused()
             await self._quarantine(refused.reasons)
         finally:
             self._is_sending = False

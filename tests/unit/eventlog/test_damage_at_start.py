@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 
 import pytest
 
 from gateway.eventlog.damage import wal_of
 from gateway.eventlog.losses import ledger
-from gateway.eventlog.segment import path_of
+from gateway.eventlog.segment import Segment, path_of
 from gateway.eventlog.state import path_of as state_path_of
-from tests.unit.eventlog.logs import ABOVE, fill, firsts, newest, opened, power_cut, put, read_all
+from tests.unit.eventlog.logs import ABOVE, execute, fill, firsts, newest, opened, power_cut, put, read_all
 
 EVENTS = 40
 
@@ -116,6 +117,56 @@ async def test_what_is_left_of_a_segment_that_retention_removed_is_not_salvaged(
     async with opened(tmp_path) as log:
         assert await stored(log) == EVENTS + 1
     assert firsts(tmp_path)[0] == begins[0]
+
+
+@pytest.mark.parametrize("when", ["a segment is begun", "it stops"])
+async def test_a_kill_at_any_moment_is_no_reason_to_leave_numbers_out(tmp_path, monkeypatch, when):
+    seen = []
+
+    def spying(function):
+        def spied(*args, **more):
+            try:
+                return function(*args, **more)
+            finally:  # what a kill right after it would leave
+                shutil.copytree(tmp_path / "running", tmp_path / f"left-{len(seen)}")
+                seen.append(function)
+
+        return spied
+
+    async with opened(tmp_path / "running") as log:
+        await fill(log, EVENTS)
+        if when == "a segment is begun":
+            monkeypatch.setattr(log._writer, "_leave", spying(log._writer._leave))
+            monkeypatch.setattr(Segment, "create", spying(Segment.create))
+            await fill(log, 5)
+        else:
+            monkeypatch.setattr(log._writer, "close", spying(log._writer.close))
+            monkeypatch.setattr(log._state, "set_meta", spying(log._state.set_meta))
+    monkeypatch.undo()
+    assert len(seen) >= 2
+    for number in range(len(seen)):
+        left = tmp_path / f"left-{number}"
+        async with opened(left) as log:
+            assert await stored(log) == log.head <= EVENTS + 6
+        assert rows(left) == []
+
+
+@pytest.mark.parametrize("which", ["newest", "older", "state"])
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+async def test_a_folder_in_place_of_a_companion_stops_nothing(tmp_path, which, ending):
+    async with opened(tmp_path) as log:
+        await fill(log, EVENTS)
+    path = (
+        state_path_of(tmp_path)
+        if which == "state"
+        else path_of(tmp_path / "log", firsts(tmp_path)[-1 if which == "newest" else 1])
+    )
+    execute(path, "PRAGMA wal_checkpoint(TRUNCATE)")  # whoever closes it last removes its companions
+    path.with_name(path.name + ending).mkdir()
+    async with opened(tmp_path) as log:
+        seq = await stored(log)
+        assert await seqs(log) == [*range(1, EVENTS + 1), seq]
+        assert all(line.balances for line in await log.books())
 
 
 @pytest.mark.parametrize("which", ["newest", "older", "state"])

@@ -143,14 +143,14 @@ async def test_segments_that_are_begun_during_retention_are_not_lost(tmp_path):
             assert log._reading.segments == firsts(tmp_path)
 
 
-async def test_a_segment_that_cannot_be_unlinked_is_an_error_of_the_log(tmp_path):
+async def test_a_segment_that_cannot_be_unlinked_is_an_error_of_the_log(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(path)
+
     async with opened(tmp_path, [], retention_bytes_max=1) as log:
         await fill(log, 10)
-        path = segment.path_of(tmp_path / "log", 1)
-        companion = path.with_name(path.name + "-shm")
-        companion.unlink(missing_ok=True)
-        companion.mkdir()
-        with pytest.raises(LogError, match=r"00001\.db cannot be removed"):
-            await log.retain()
-        companion.rmdir()
+        with monkeypatch.context() as patched:
+            patched.setattr(segment, "remove", refuse)
+            with pytest.raises(LogError, match=r"00001\.db cannot be removed"):
+                await log.retain()
         await log.retain()

@@ -55,6 +55,17 @@ async def test_less_than_a_batch_is_not_read_ahead_because_more_may_come() -> No
     assert seqs(await ahead.read(5)) == [6, 7, 8, 9]
 
 
+async def test_what_was_read_ahead_and_turned_out_to_be_lost_is_no_end() -> None:
+    log = AskedLog(10)
+    log.events = []
+    ahead = ReadAhead(log, 5)
+    ahead.begin(5)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await log.append(make_event(20))
+    assert seqs(await ahead.read(5)) == [20]
+
+
 async def test_only_one_read_is_ahead() -> None:
     log = AskedLog(20)
     ahead = ReadAhead(log, 5)
