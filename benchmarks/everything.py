@@ -18,6 +18,7 @@ from benchmarks.setting import RESULTS
 COMMANDS = {  # and what makes each of them short
     "benchmarks": "--quick",
     "benchmarks --upstream sink --rounds 1 --output benchmarks/results/sink.json": "--quick",
+    "benchmarks.ceiling": "--quick",
     "benchmarks.scale": "--quick",
     "benchmarks.slow_card": "--quick",
     "benchmarks.wear": "--quick",
