@@ -14,5 +14,5 @@ def test_a_tape_is_whole_packets_of_one_length_that_name_their_events() -> None:
         packet, size = mqtt5.read(memoryview(tape)[index * frame_bytes :])
         assert isinstance(packet, mqtt5.PublishPacket)
         assert (size, packet.packet_id, packet.topic) == (frame_bytes, index + 1, "devices/bench-07/m")
-        assert packet.payload[:16] == b'{"n":"%08d","' % (100 + index)
+        assert packet.payload[:17] == b'{"n":"%08d","' % (100 + index)
         assert [name for name, _ in packet.user_properties] == ["id", "time", "source", "device", "clockquality"]
