@@ -89,6 +89,22 @@ async def test_the_status_of_a_gateway_that_does_not_run(tmp_path):
     assert b == {"name": "b", "state": "stopped", "cursor": 0, "pending": 10, "quarantined": 0}
 
 
+async def test_numbers_that_were_left_out_count_neither_as_pending_nor_as_stored(tmp_path):
+    async with opened(tmp_path) as log:
+        await fill(log, 10)
+    path = newest(tmp_path)
+    path.unlink()
+    async with opened(tmp_path) as log:
+        put(log)
+        await log.intake.settled()
+        assert log.stored_events == 1
+        await log.mend()
+        with History(tmp_path) as history:
+            (cloud, new) = history.status([CLOUD, "new"])["upstreams"]
+    kept = int(path.stem) - 1
+    assert (cloud["pending"], new["name"], new["pending"]) == (kept + 1, "new", kept + 1)
+
+
 async def test_its_status_has_what_the_status_of_a_log_has(tmp_path):
     async with opened(tmp_path) as log:
         await fill(log, 10)

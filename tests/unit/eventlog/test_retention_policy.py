@@ -207,3 +207,15 @@ async def test_a_full_disk_lets_segments_go_that_nobody_needs(tmp_path, monkeypa
         log.intake.error = ""
         await log.retain()
         assert firsts(tmp_path) == before[1:]
+
+
+async def test_a_log_that_opens_beyond_its_limit_is_full_until_it_was_looked_at(tmp_path):
+    async with opened(tmp_path) as log:
+        await fill(log, 40)
+    async with opened(tmp_path, retention_policy="refuse_new", **SMALL) as log:
+        assert log.intake.congested
+        log.advance(CLOUD, 40, forwarded=40)
+        await log.retain()
+        assert not log.intake.congested
+    async with opened(tmp_path, retention_policy="refuse_new", **SMALL) as log:
+        assert not log.intake.congested
