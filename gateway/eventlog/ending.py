@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _EVENTS = 500
 _BYTES_MAX = 1024 * 1024
 _PAGES = 256
-_SEQ_MAX = 2**63 - 1
 
 
 def check(path: Path, last_seq: int) -> None:
@@ -75,6 +74,6 @@ def _highest_on_last_pages(path: Path, first_seq: int) -> int:
     found = [
         leaf.high
         for at in range(0, len(data), page_bytes)
-        if (leaf := pages.leaf_of(data[at : at + page_bytes], 0, first_seq, _SEQ_MAX))
+        if (leaf := pages.leaf_of(data[at : at + page_bytes], 0, first_seq, pages.SEQ_MAX))
     ]
     return max(found, default=0)

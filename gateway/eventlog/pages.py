@@ -20,7 +20,8 @@ PAGE_BYTES_BEFORE = 4096
 _LEAF, _INTERIOR = 0x0D, 0x05
 _LEAVES_ENOUGH = 200
 """After so many pages of events their size is beyond doubt."""
-_SEQ_MAX = 2**63 - 1
+SEQ_MAX = 2**63 - 1
+"""The highest number that a row can have."""
 _EVENT_COLUMNS = (10, 11)
 """Without and with a checksum."""
 _CHILD_BYTES_MAX = 2 + 4 + 9
@@ -106,11 +107,11 @@ def page_bytes_in(file: BinaryIO) -> int:
     small = large = 0
     file.seek(0)
     while small + large < _LEAVES_ENOUGH and (page := file.read(PAGE_BYTES_BEFORE)):
-        if leaf_of(page, 0, 1, _SEQ_MAX) is not None:
+        if leaf_of(page, 0, 1, SEQ_MAX) is not None:
             is_large = max(_pointers(page)) >= PAGE_BYTES
             large += is_large
             small += not is_large
-        small += leaf_of(page[PAGE_BYTES:], 0, 1, _SEQ_MAX) is not None
+        small += leaf_of(page[PAGE_BYTES:], 0, 1, SEQ_MAX) is not None
     return PAGE_BYTES_BEFORE if large > small else PAGE_BYTES
 
 

@@ -81,7 +81,10 @@ class SegmentWriter:
             leftover.unlink()
         segments = segments_in(self.folder)
         if not segments:
-            self._go_on_above(least_seq, {}) if least_seq > 1 else self._begin()
+            if least_seq > 1:
+                self._go_on_above(least_seq)
+            else:
+                self._begin()
             return
         try:
             self._open_newest(path_of(self.folder, segments[-1]))
@@ -96,10 +99,10 @@ class SegmentWriter:
             self.lost_tail = Span(self.next_seq, least_seq - 1)
             self._go_on_above(least_seq, {LOST_FROM: str(self.next_seq)})
 
-    def _go_on_above(self, least_seq: int, meta: Mapping[str, str]) -> None:
+    def _go_on_above(self, least_seq: int, meta: Mapping[str, str] | None = None) -> None:
         """Files are gone that told of numbers before `least_seq`, and perhaps of more, which nobody else knows of."""
         self.next_seq = least_seq
-        self._leap(safely_above(least_seq, self._segment_bytes_max), meta)
+        self.leap(safely_above(least_seq, self._segment_bytes_max), meta)
 
     def _open_newest(self, path: Path) -> None:
         segment = self._segment = Segment.open(path)
@@ -126,19 +129,20 @@ class SegmentWriter:
             extra={"file": str(path), "reason": str(damaged), "next_seq": self.next_seq},
         )
 
-    def leap(self, seq: int) -> Span:
+    def leap(self, seq: int, meta: Mapping[str, str] | None = None) -> Span:
         """Go on at `seq`, in a new segment; returns the gap, of which nobody knows which numbers were used.
+
+        Args:
+            seq: the next number.
+            meta: what the new segment says of why it begins there, beside that gap.
 
         Raises:
             LogError: the disk takes no new segment.
         """
-        return self._leap(seq, {})
-
-    def _leap(self, seq: int, meta: Mapping[str, str]) -> Span:
         gap = self.gap = Span(self.next_seq, seq - 1)
         self.unsure_from = gap.first
         self.next_seq = seq
-        self._begin({**meta, UNSURE_FROM: str(gap.first)})
+        self._begin({**(meta or {}), UNSURE_FROM: str(gap.first)})
         return gap
 
     def write(self, batch: Batch) -> int | None:
