@@ -216,7 +216,7 @@ class EventLog:
             await self._tend("cursors and retained messages", self.flush)
             await self._tend("mending", self.mend)
             await self._tend("quarantine", self.follow)
-            if self._rhythm.has_grown() or loop.time() >= next_retention_s or self._upkeep.presses:
+            if self._rhythm.take_grown() or loop.time() >= next_retention_s or self._upkeep.presses:
                 next_retention_s = loop.time() + self._config.retention_interval_s
                 await self._tend("retention", self.retain)
             await self._rhythm.rest(crash)

@@ -40,7 +40,7 @@ class Rhythm:
                 await self._moved.wait()
         self._moved.clear()
 
-    def has_grown(self) -> bool:
+    def take_grown(self) -> bool:
         """Whether a segment was begun since this was asked last."""
         grown = self._grown.is_set()
         self._grown.clear()
